@@ -1,0 +1,107 @@
+/**
+ * Completion queue of a stack: which of its connections have news.
+ *
+ * One bit a connection in a bitmap for each peer, and one summary word over each bitmap. The peer ors, the owner
+ * exchanges with 0: nothing can overflow, no index has to be validated, posting twice costs one load, and idle
+ * connections cost nothing. Owns the bitmaps; does not know what a connection is.
+ */
+import {
+  CONN_CAPACITY,
+  CONN_PEER_BITS,
+  CONN_PEER_MASK,
+  CONN_PEER_SUMMARY,
+  CONN_SUMMARY_MASK,
+  PENDING_BYTES,
+  STACK_BITS,
+  STACK_CONTROL,
+  STACK_PEERS,
+  STACK_READY,
+  STACK_SUMMARY,
+  SUMMARY_SPAN,
+} from "./shared/layout";
+
+/** Address of the summary word that `peer` writes in `stack`. */
+@inline
+export function summaryOf(stack: usize, peer: u32): usize {
+  return stack + <usize>(STACK_SUMMARY + peer * 64);
+}
+
+/** Address of the pending bits that `peer` writes in `stack`. */
+@inline
+export function bitsOf(stack: usize, peer: u32): usize {
+  return stack + <usize>(STACK_BITS + peer * PENDING_BYTES);
+}
+
+/**
+ * Marks the connection pending at its peer.
+ *
+ * Order: SYNC POINT cq-post: cursors and flags before the pending bit, the bit before its summary.
+ * Cost:  one load when it is pending already.
+ */
+@inline
+export function cqPost(conn: usize): void {
+  const word = <usize>load<u32>(conn + CONN_PEER_BITS);
+  const mask = load<u64>(conn + CONN_PEER_MASK);
+  if ((atomic.load<u64>(word) & mask) != 0) return;
+  atomic.or<u64>(word, mask);
+  const summary = <usize>load<u32>(conn + CONN_PEER_SUMMARY);
+  const bit = load<u64>(conn + CONN_SUMMARY_MASK);
+  if ((atomic.load<u64>(summary) & bit) == 0) atomic.or<u64>(summary, bit);
+}
+
+/** Writes the slots behind the set bits of one word to the ready list; the new length of the list. */
+function drainWord(word: usize, firstSlot: u32, ready: usize, count: u32): u32 {
+  if (atomic.load<u64>(word) == 0) return count;
+  let bits = atomic.xchg<u64>(word, 0);
+  while (bits != 0) {
+    store<u32>(ready + <usize>(count * 4), firstSlot + <u32>ctz(bits));
+    count++;
+    bits &= bits - 1;
+  }
+  return count;
+}
+
+/**
+ * Takes the pending connections of all peers of `stack`.
+ *
+ * Returns: number of slots in the ready list [n × u32 at STACK_READY]; a slot is < CONN_CAPACITY but may be unused or
+ *          belong to another peer: what a peer may do is wake a connection for nothing.
+ * Order:   SYNC POINT cq-post: cursors and flags before the pending bit, the bit before its summary.
+ */
+export function cqPoll(stack: usize): u32 {
+  let peers = load<u64>(stack + STACK_PEERS);
+  const ready = stack + STACK_READY;
+  let count: u32 = 0;
+  while (peers != 0) {
+    const peer = <u32>ctz(peers);
+    peers &= peers - 1;
+    const summary = summaryOf(stack, peer);
+    if (atomic.load<u64>(summary) == 0) continue;
+    let groups = atomic.xchg<u64>(summary, 0);
+    while (groups != 0) {
+      const group = <u32>ctz(groups);
+      if (count > CONN_CAPACITY - SUMMARY_SPAN * 64) {
+        // No room in the list for one more group: the rest stays pending for the next poll.
+        atomic.or<u64>(summary, groups);
+        return count;
+      }
+      groups &= groups - 1;
+      for (let i: u32 = 0; i < SUMMARY_SPAN; i++) {
+        const index = group * SUMMARY_SPAN + i;
+        count = drainWord(bitsOf(stack, peer) + <usize>(index * 8), index * 64, ready, count);
+      }
+    }
+  }
+  return count;
+}
+
+/** Whether cqPoll or the control word would have news; the re-check between arming and sleeping. */
+export function cqPending(stack: usize): bool {
+  if (atomic.load<u32>(stack + STACK_CONTROL) != 0) return true;
+  let peers = load<u64>(stack + STACK_PEERS);
+  while (peers != 0) {
+    if (atomic.load<u64>(summaryOf(stack, <u32>ctz(peers))) != 0) return true;
+    peers &= peers - 1;
+  }
+  return false;
+}

@@ -1,0 +1,170 @@
+/**
+ * Stack blocks: one for each event loop that speaks SMC in this process.
+ *
+ * Owns acquiring, releasing and reaping. Reaping is done by the parent of a dead thread, after it has stopped for good.
+ */
+import { stackAddress } from "./conn";
+import { cqPending } from "./cq";
+import { dmbReap } from "./dmb";
+import { doorbellArm, doorbellDisarm, doorbellRing } from "./doorbell";
+import { listenersReap } from "./rendezvous";
+import {
+  ARMED_NONE,
+  CONTROL_RENDEZVOUS,
+  STACK_FREE,
+  STACK_LIVE,
+  STACK_REAPING,
+  STATUS_NO_MEMORY,
+} from "./shared/codes";
+import {
+  CLAIM_CAPACITY,
+  CLAIM_SIZE,
+  CLAIM_STATE,
+  PENDING_BYTES,
+  STACK_ARMED,
+  STACK_BELL,
+  STACK_BITS,
+  STACK_CAPACITY,
+  STACK_CLAIMS,
+  STACK_CONTROL,
+  STACK_INTENTS,
+  STACK_PARENT,
+  STACK_PEERS,
+  STACK_STATE,
+  STACK_SUMMARY,
+  STACK_THREAD,
+} from "./shared/layout";
+
+/** Clears the words that peers write or read. The bell stays: its descriptor belongs to the slot for good. */
+function reset(stack: usize): void {
+  atomic.store<u32>(stack + STACK_ARMED, ARMED_NONE);
+  atomic.store<u32>(stack + STACK_CONTROL, 0);
+  store<u64>(stack + STACK_PEERS, 0);
+  for (let peer: u32 = 0; peer < STACK_CAPACITY; peer++) {
+    atomic.store<u64>(stack + STACK_SUMMARY + peer * 64, 0);
+    // An intent that was open is closed: begun is what it was, closed catches up.
+    const begun = atomic.load<u32>(stack + STACK_INTENTS + peer * 8);
+    atomic.store<u32>(stack + STACK_INTENTS + peer * 8 + 4, begun);
+    for (let word: u32 = 0; word < PENDING_BYTES; word += 8) {
+      const bits = stack + STACK_BITS + peer * PENDING_BYTES + word;
+      if (load<u64>(bits) != 0) atomic.store<u64>(bits, 0);
+    }
+  }
+  for (let claim: u32 = 0; claim < CLAIM_CAPACITY; claim++) {
+    const state = stack + STACK_CLAIMS + claim * CLAIM_SIZE + CLAIM_STATE;
+    // The generation stays, so that an acceptor half way through a match cannot hit a later claim.
+    const word = load<u32>(state);
+    if ((word & 0xf) != 0) atomic.store<u32>(state, word & ~0xf);
+  }
+}
+
+/** Takes a free stack block for `thread`, whose ancestor is `parent`; its slot, or STATUS_NO_MEMORY. */
+export function stackAcquire(thread: u32, parent: u32): i32 {
+  for (let slot: u32 = 0; slot < STACK_CAPACITY; slot++) {
+    const stack = stackAddress(slot);
+    const state = atomic.load<u32>(stack + STACK_STATE);
+    if ((state & 0xff) != STACK_FREE) continue;
+    const live = (((state >> 8) + 1) << 8) | STACK_LIVE;
+    if (atomic.cmpxchg<u32>(stack + STACK_STATE, state, live) != state) continue;
+    store<u32>(stack + STACK_THREAD, thread);
+    store<u32>(stack + STACK_PARENT, parent);
+    return <i32>slot;
+  }
+  return STATUS_NO_MEMORY;
+}
+
+/** Generation of the stack in `slot`; 0 when no stack lives there. */
+export function stackGeneration(slot: u32): u32 {
+  if (slot >= STACK_CAPACITY) return 0;
+  const state = atomic.load<u32>(stackAddress(slot) + STACK_STATE);
+  return (state & 0xff) == STACK_LIVE ? state >> 8 : 0;
+}
+
+/** Slot of the first living stack whose word at `offset` is `value`, or -1. */
+function findBy(offset: u32, value: u32): i32 {
+  for (let slot: u32 = 0; slot < STACK_CAPACITY; slot++) {
+    const stack = stackAddress(slot);
+    if ((atomic.load<u32>(stack + STACK_STATE) & 0xff) != STACK_LIVE) continue;
+    if (load<u32>(stack + offset) == value) return <i32>slot;
+  }
+  return -1;
+}
+
+/** Slot of the living stack of a thread, or -1. */
+export function stackOfThread(thread: u32): i32 {
+  return findBy(STACK_THREAD, thread);
+}
+
+/** Slot of a living stack whose ancestor is `parent`, or -1. */
+export function stackOfParent(parent: u32): i32 {
+  return findBy(STACK_PARENT, parent);
+}
+
+/** Thread id of the stack in `slot`. */
+export function stackThread(slot: u32): u32 {
+  return load<u32>(stackAddress(slot) + STACK_THREAD);
+}
+
+/** Frees everything stack `slot` held: listeners, claims, intents, buffers. By `actor`, when its thread is no more. */
+export function stackReap(slot: u32, actor: u32): void {
+  const stack = stackAddress(slot);
+  const state = atomic.load<u32>(stack + STACK_STATE);
+  if ((state & 0xff) != STACK_LIVE) return;
+  const reaping = (state & ~0xff) | STACK_REAPING;
+  if (atomic.cmpxchg<u32>(stack + STACK_STATE, state, reaping) != state) return;
+  listenersReap(slot);
+  reset(stack);
+  dmbReap(slot, actor);
+  atomic.store<u32>(stack + STACK_STATE, (state & ~0xff) | STACK_FREE);
+  // Acceptors may be waiting for an intent of the dead.
+  for (let other: u32 = 0; other < STACK_CAPACITY; other++) {
+    if (stackGeneration(other) != 0) stackNudge(other);
+  }
+}
+
+/** Tells stack `slot` to look at the rendezvous words; EVENT_RING when the host has to ring its bell. */
+export function stackNudge(slot: u32): u32 {
+  const stack = stackAddress(slot);
+  atomic.or<u32>(stack + STACK_CONTROL, CONTROL_RENDEZVOUS);
+  return doorbellRing(stack + STACK_ARMED);
+}
+
+/** Takes the control bits of the own stack. */
+export function stackControl(slot: u32): u32 {
+  const control = stackAddress(slot) + STACK_CONTROL;
+  return atomic.load<u32>(control) == 0 ? 0 : atomic.xchg<u32>(control, 0);
+}
+
+/** Descriptor + 1 of the write end of the slot's bell; 0 when it has none. */
+export function stackBell(slot: u32): u32 {
+  return atomic.load<u32>(stackAddress(slot) + STACK_BELL);
+}
+
+export function stackSetBell(slot: u32, descriptorPlusOne: u32): void {
+  atomic.store<u32>(stackAddress(slot) + STACK_BELL, descriptorPlusOne);
+}
+
+/**
+ * Arms the doorbell, then looks once more.
+ *
+ * Returns: true when nothing is pending: the stack may sleep; false when there is news, and the doorbell is disarmed.
+ * Order:   SYNC POINT doorbell: the armed word before the re-check; what was published before the look at the armed word.
+ */
+export function stackArm(slot: u32, how: u32): bool {
+  const stack = stackAddress(slot);
+  doorbellArm(stack + STACK_ARMED, how);
+  if (!cqPending(stack)) return true;
+  doorbellDisarm(stack + STACK_ARMED);
+  return false;
+}
+
+/** Whether the stack is armed although there is news: true for good only if a ring was lost. */
+export function stackStuck(slot: u32): bool {
+  const stack = stackAddress(slot);
+  return atomic.load<u32>(stack + STACK_ARMED) != ARMED_NONE && cqPending(stack);
+}
+
+/** Awake again; false when a peer's ring is under way. */
+export function stackDisarm(slot: u32): bool {
+  return doorbellDisarm(stackAddress(slot) + STACK_ARMED);
+}

@@ -1,0 +1,53 @@
+/**
+ * The words of a result: transports, metrics with their units, parameters, and the record that is one JSON line.
+ *
+ * Owns the stable names. Readers of `--json` depend on them: add names, never change one.
+ */
+
+/** Ways to carry bytes between two threads. `floor` bounces one word and carries nothing: it is what the machine allows. */
+export const TRANSPORTS = ["floor", "ring", "smcd", "smcd-copy", "tcp", "uds", "messageport"] as const;
+export type Transport = (typeof TRANSPORTS)[number];
+
+/** The transport that every ratio refers to. */
+export const BASELINE: Transport = "tcp";
+
+/** Metric -> unit, decimals printed, and whether more or less of it is better. */
+export const METRICS = {
+  rtt_p50: { unit: "us", digits: 2, better: "less" },
+  rtt_p99: { unit: "us", digits: 2, better: "less" },
+  rtt_p999: { unit: "us", digits: 2, better: "less" },
+  throughput: { unit: "GB/s", digits: 2, better: "more" },
+  rate: { unit: "messages/s", digits: 0, better: "more" },
+  requests: { unit: "requests/s", digits: 0, better: "more" },
+  cpu: { unit: "ms/s", digits: 3, better: "less" },
+  rss: { unit: "bytes/connection", digits: 0, better: "less" },
+} as const;
+export type Metric = keyof typeof METRICS;
+
+export interface Params {
+  /** Payload of one message, write or response, bytes. */
+  readonly bytes?: number;
+  readonly connections?: number;
+  /** busy: the next message follows at once; parked: both sides have slept before each. */
+  readonly mode?: "busy" | "parked";
+  /** How the receiver takes the stream; ring and messageport have one way each. */
+  readonly receive?: "data" | "onread" | "read" | "message";
+  /** CPUs the process may run on. */
+  readonly cpus?: number;
+  readonly contexts?: "threads";
+  readonly ffi?: "on" | "off";
+}
+
+/** One result: the median of `samples`, one sample a round. */
+export interface BenchRecord {
+  readonly scenario: string;
+  readonly transport: Transport;
+  readonly params: Params;
+  readonly metric: Metric;
+  readonly unit: string;
+  readonly value: number;
+  readonly samples: readonly number[];
+  /** CPU time of the whole process, both sides, ms per second of the rounds' wall time; median over the rounds. */
+  readonly cpuUser: number;
+  readonly cpuSys: number;
+}

@@ -1,0 +1,111 @@
+/**
+ * Builds everything: `assembly/` to wasm, `src/` to CommonJS with thin ESM entries and types, `bench/` beside them.
+ * `node scripts/build.mjs --tests` builds the test files into build/test as well; `--no-types` leaves out the .d.ts files.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const flags = new Set(process.argv.slice(2));
+
+/** Public entries: package sub-path -> source file. All of them live in one CommonJS core, so one stack serves them all. */
+const ENTRIES = { index: "src/index.ts", ring: "src/ring/index.ts" };
+
+function run(command, args) {
+  const { status } = spawnSync(process.execPath, [join(root, command), ...args], { cwd: root, stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+function walk(folder, accept) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true })
+    .map((name) => join(folder, name))
+    .filter((path) => statSync(path).isFile() && accept(path));
+}
+
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  platform: "node",
+  target: "node20",
+  loader: { ".wasm": "binary" },
+  logLevel: "warning",
+  sourcemap: "linked",
+  sourcesContent: false,
+};
+
+function buildWasm() {
+  mkdirSync(join(root, "build"), { recursive: true });
+  run("node_modules/assemblyscript/bin/asc.js", ["--config", "asconfig.json", "--target", "release"]);
+}
+
+async function buildCore() {
+  rmSync(join(root, "dist"), { recursive: true, force: true });
+  await build({
+    ...common,
+    stdin: {
+      contents: Object.entries(ENTRIES)
+        .map(([name, file]) => `export * as ${name} from "./${file}";`)
+        .join("\n"),
+      resolveDir: root,
+      loader: "ts",
+    },
+    outfile: "dist/core.cjs",
+    format: "cjs",
+    external: ["koffi"],
+  });
+  const require = createRequire(import.meta.url);
+  const core = require(join(root, "dist/core.cjs"));
+  for (const name of Object.keys(ENTRIES)) {
+    writeFileSync(join(root, `dist/${name}.cjs`), `"use strict";\nmodule.exports = require("./core.cjs").${name};\n`);
+    const names = Object.keys(core[name]).filter((key) => key !== "default");
+    const lines = [`import entry from "./${name}.cjs";`, "export default entry;"];
+    lines.push(`export const { ${names.join(", ")} } = entry;`);
+    writeFileSync(join(root, `dist/${name}.mjs`), `${lines.join("\n")}\n`);
+  }
+}
+
+/** The CLI, the benches and their workers: ESM beside the core, which they load as the package `smcnet`. */
+async function buildTools() {
+  const bench = walk(join(root, "bench"), (path) => path.endsWith(".ts"));
+  const points = {};
+  for (const path of bench) points[relative(root, path).replace(/\.ts$/, "")] = path;
+  if (existsSync(join(root, "src/cli/main.ts"))) points.cli = join(root, "src/cli/main.ts");
+  await build({
+    ...common,
+    entryPoints: points,
+    outdir: "dist",
+    outExtension: { ".js": ".mjs" },
+    format: "esm",
+    splitting: true,
+    chunkNames: "chunks/[name]-[hash]",
+    external: ["koffi", "smcnet", "smcnet/*"],
+  });
+}
+
+async function buildTests() {
+  rmSync(join(root, "build/test"), { recursive: true, force: true });
+  const tests = walk(join(root, "test"), (path) => /\.(test|worker|child)\.ts$/.test(path));
+  if (tests.length === 0) return;
+  await build({
+    ...common,
+    entryPoints: tests,
+    outbase: "test",
+    outdir: "build/test",
+    outExtension: { ".js": ".mjs" },
+    format: "esm",
+    splitting: true,
+    chunkNames: "chunks/[name]-[hash]",
+    packages: "external",
+  });
+}
+
+buildWasm();
+await buildCore();
+await buildTools();
+if (flags.has("--tests")) await buildTests();
+if (!flags.has("--no-types")) run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.types.json"]);

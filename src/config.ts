@@ -1,0 +1,129 @@
+/**
+ * The one options object: every tunable with its default, range and environment variable.
+ *
+ * Owns the table and the check. Knows nothing of who reads which option. A wrong value is refused with its range.
+ */
+import { SmcError } from "./errors.js";
+
+interface NumberOption {
+  readonly kind: "number";
+  readonly value: number;
+  readonly min: number;
+  readonly max: number;
+  readonly unit: string;
+  readonly env: string;
+  readonly about: string;
+}
+interface FlagOption {
+  readonly kind: "flag";
+  readonly value: boolean;
+  readonly env: string;
+  readonly about: string;
+}
+interface ListOption {
+  readonly kind: "list";
+  readonly value: readonly string[];
+  readonly env: string;
+  readonly about: string;
+}
+
+const number = (value: number, min: number, max: number, unit: string, env: string, about: string): NumberOption => ({
+  kind: "number",
+  value,
+  min,
+  max,
+  unit,
+  env,
+  about,
+});
+const flag = (value: boolean, env: string, about: string): FlagOption => ({ kind: "flag", value, env, about });
+const list = (value: readonly string[], env: string, about: string): ListOption => ({
+  kind: "list",
+  value,
+  env,
+  about,
+});
+
+/** Source of the kernel's defaults: smc-protocol §9.5; deadlines are shorter than the kernel's so that no `connect` hangs. */
+export const OPTIONS = {
+  enabled: flag(true, "SMC", "SMC=off keeps every connection on TCP"),
+  ffi: flag(true, "SMC_FFI", "SMC_FFI=off does without koffi: aligned copies, notify doorbells"),
+  loCopy: flag(false, "SMC_LO_COPY", "lo device in copy mode: private sndbuf and moveData instead of nocopy"),
+  rmem: number(65536, 16384, 1 << 20, "bytes", "SMC_RMEM", "RMB (DMB) size wanted; rounded up to 16 KiB * 2^n"),
+  wmem: number(65536, 16384, 1 << 20, "bytes", "SMC_WMEM", "sndbuf size wanted in copy mode; rounded up likewise"),
+  arenaMiB: number(1024, 0, 4095, "MiB", "SMC_ARENA_MIB", "address space reserved for the arena; 0 for none"),
+  busyPoll: number(50, 0, 1_000_000, "us", "SMC_BUSY_POLL", "how long a loop spins after the last traffic; 0 never"),
+  clcTimeoutMs: number(200, 10, 6000, "ms", "SMC_CLC_TIMEOUT", "wait for one CLC message"),
+  matchTimeoutMs: number(50, 1, 1000, "ms", "SMC_MATCH_TIMEOUT", "client's wait for the acceptor to match its claim"),
+  claimWaitMs: number(5, 0, 100, "ms", "SMC_CLAIM_WAIT", "acceptor's wait for intents that were open at accept"),
+  clcVersion: number(2, 1, 2, "", "SMC_CLC_VERSION", "highest CLC version offered and accepted"),
+  negotiateAlways: flag(false, "SMC_NEGOTIATE_ALWAYS", "send a Proposal without a match: both ends must know SMC"),
+  ueids: list(["SMCNET"], "SMC_UEIDS", "user defined EIDs, comma separated, at most 8; peers must share one"),
+  idleTrimMs: number(
+    1000,
+    0,
+    3_600_000,
+    "ms",
+    "SMC_IDLE_TRIM",
+    "give back the ring pages of a drained connection; 0 never",
+  ),
+} as const;
+
+type ValueOf<O> = O extends NumberOption ? number : O extends FlagOption ? boolean : readonly string[];
+export type SmcOptions = { readonly [K in keyof typeof OPTIONS]: ValueOf<(typeof OPTIONS)[K]> };
+
+const OFF = new Set(["0", "off", "false", "no"]);
+const ON = new Set(["", "1", "on", "true", "yes"]);
+const UEID = /^[A-Z0-9][A-Z0-9.-]{0,31}$/;
+
+function refuse(name: string, value: unknown, allowed: string): never {
+  throw new SmcError("EINVAL", `option ${name} = ${JSON.stringify(value)}: allowed is ${allowed}`, {
+    name,
+    value,
+    allowed,
+  });
+}
+
+function check(name: keyof SmcOptions, value: unknown): number | boolean | readonly string[] {
+  const option: NumberOption | FlagOption | ListOption = OPTIONS[name];
+  if (option.kind === "number") {
+    if (typeof value !== "number" || !Number.isInteger(value) || value < option.min || value > option.max)
+      refuse(name, value, `an integer from ${option.min} to ${option.max} ${option.unit}`.trimEnd());
+    return value;
+  }
+  if (option.kind === "flag") {
+    if (typeof value !== "boolean") refuse(name, value, "true or false");
+    return value;
+  }
+  if (!Array.isArray(value) || value.length > 8 || value.some((eid) => !UEID.test(eid)))
+    refuse(name, value, "up to 8 names of at most 32 characters A-Z 0-9 . -");
+  return Object.freeze([...value]);
+}
+
+function fromText(name: keyof SmcOptions, text: string): unknown {
+  const option: NumberOption | FlagOption | ListOption = OPTIONS[name];
+  if (option.kind === "number") return text.trim() === "" ? Number.NaN : Number(text);
+  if (option.kind === "flag") {
+    const word = text.trim().toLowerCase();
+    return OFF.has(word) ? false : ON.has(word) ? true : text;
+  }
+  return text.split(",").map((item) => item.trim());
+}
+
+/**
+ * The options in force: defaults, then the environment, then `overrides`. Frozen.
+ *
+ * Errors: SmcError EINVAL for a value out of its range, naming the option.
+ */
+export function readOptions(
+  overrides: Partial<SmcOptions> = {},
+  env: Record<string, string | undefined> = process.env,
+): SmcOptions {
+  const result: Record<string, unknown> = {};
+  for (const name of Object.keys(OPTIONS) as (keyof SmcOptions)[]) {
+    const text = env[OPTIONS[name].env];
+    const given = overrides[name] ?? (text === undefined ? undefined : fromText(name, text));
+    result[name] = check(name, given ?? OPTIONS[name].value);
+  }
+  return Object.freeze(result) as SmcOptions;
+}

@@ -1,0 +1,312 @@
+/**
+ * One connection over a DMB pair: ties the close machine, the two halves and the clcSocket together.
+ *
+ * Owns the life of a connection from agreement to Closed. Does not know `net`: what it reads and how it ends goes to its
+ * owner. Nothing here runs user code except the owner's callbacks and write completions.
+ */
+import {
+  EVENT_ILLEGAL,
+  EVENT_RING,
+  EVENT_SIGNAL,
+  EVENT_STATE,
+  STATE_CONN_ABORT,
+  STATE_CONN_CLOSED,
+} from "../../assembly/shared/codes.js";
+import { CloseMachine } from "./close.js";
+import type { CloseSend } from "./close-table.js";
+import type { ConnectionHost } from "./host.js";
+import type { ConnState } from "./states.js";
+import { Tx } from "./tx.js";
+
+/** Facts of the agreement that people and tools ask for. Sizes in bytes, DMB lengths with the CDC area. */
+export interface ConnectionInfo {
+  readonly role: "client" | "server";
+  readonly device: string;
+  readonly nocopy: boolean;
+  readonly version: 1 | 2;
+  readonly sndbufSize: number;
+  readonly rcvbufSize: number;
+  readonly peerBufSize: number;
+  readonly gid: bigint;
+  readonly peerGid: bigint;
+  readonly token: bigint;
+  readonly peerToken: bigint;
+  readonly linkGroup: number;
+  /** The TCP connection underneath. */
+  readonly clcSocket: ClcSocketInfo;
+}
+
+export interface ClcSocketInfo {
+  readonly fd: number;
+  readonly local: { readonly address: string; readonly port: number } | undefined;
+  readonly peer: { readonly address: string; readonly port: number } | undefined;
+}
+
+/** Where the pieces of a connection lie: slots and entries of the data plane. */
+export interface ConnectionPlace {
+  readonly slot: number;
+  readonly conn: number;
+  readonly localDmb: number;
+  readonly peerDmb: number;
+  /** Private send buffer in copy mode, else -1. */
+  readonly sndDmb: number;
+  readonly peerStack: number;
+}
+
+/** Who reads the connection. Called from the event loop, one call a turn. */
+export interface ConnectionOwner {
+  /** There are `length` bytes to receive: take some by `take`. May run user code. */
+  readable(length: number): void;
+  /** End of stream, after every byte: orderly, or ECONNRESET. */
+  ended(reset: boolean): void;
+  /** Everything is over; the clcSocket may be closed. */
+  closed(): void;
+}
+
+/** libuv's numbers on Linux, for write completions. */
+const UV_EPIPE = -32;
+const UV_ECANCELED = -125;
+const UV_ECONNRESET = -104;
+
+/** The answer of Connection.admit for bytes that nobody will read. */
+export const SWALLOW = 1;
+
+export class Connection {
+  readonly place: ConnectionPlace;
+  readonly info: ConnectionInfo;
+  readonly tx: Tx;
+  readonly #host: ConnectionHost;
+  readonly #machine: CloseMachine;
+  #owner: ConnectionOwner;
+  #reading = false;
+  #endDelivered = false;
+  #peerLost = false;
+  #scheduled = false;
+  #released = false;
+  #lateWrite = false;
+  readonly #turn = (): void => {
+    this.#scheduled = false;
+    this.turn();
+  };
+
+  constructor(host: ConnectionHost, place: ConnectionPlace, info: ConnectionInfo, owner: ConnectionOwner) {
+    this.#host = host;
+    this.place = place;
+    this.info = info;
+    this.#owner = owner;
+    this.tx = new Tx(host, place.conn, place.peerStack, {
+      unread: () => host.abi.rxReadable(place.conn),
+      violated: () => this.#violated(),
+    });
+    this.#machine = new CloseMachine({
+      send: (what) => this.#send(what),
+      changed: (_from, to) => this.#changed(to),
+    });
+  }
+
+  get state(): ConnState {
+    return this.#machine.state;
+  }
+
+  get writingShut(): boolean {
+    return this.#machine.writingShut;
+  }
+
+  get peerFinished(): boolean {
+    return this.#machine.peerFinished;
+  }
+
+  get peerReset(): boolean {
+    return this.#machine.peerReset;
+  }
+
+  /** Whether everything was given back. */
+  get over(): boolean {
+    return this.#released;
+  }
+
+  get reading(): boolean {
+    return this.#reading;
+  }
+
+  get endDelivered(): boolean {
+    return this.#endDelivered;
+  }
+
+  /**
+   * Whether a write may go on: 0 yes; SWALLOW when its bytes go nowhere; else a negative errno of libuv.
+   *
+   * As TCP: what is written after the peer's close is taken once and answered by a reset, so the next write fails.
+   */
+  admit(): number {
+    const machine = this.#machine;
+    if (machine.canSend) return 0;
+    if (machine.writingShut || machine.peerReset || this.#lateWrite) return UV_EPIPE;
+    this.#lateWrite = true;
+    return SWALLOW;
+  }
+
+  /** Whether a write may go straight into the ring. */
+  get admitsNow(): boolean {
+    return this.#machine.canSend;
+  }
+
+  /** Hands the connection to another owner: a blocking ring. */
+  adopt(owner: ConnectionOwner): void {
+    this.#owner = owner;
+  }
+
+  startReading(): void {
+    if (this.#reading) return;
+    this.#reading = true;
+    this.schedule();
+  }
+
+  stopReading(): void {
+    this.#reading = false;
+  }
+
+  /** A turn of its own, soon: not from inside the caller. */
+  schedule(): void {
+    if (this.#scheduled || this.#released) return;
+    this.#scheduled = true;
+    setImmediate(this.#turn);
+  }
+
+  /** The peer posted, or we have reason to look: samples, flushes, delivers at most one read or the end. */
+  turn(): void {
+    if (this.#released) return;
+    const { abi } = this.#host;
+    const events = abi.connSample(this.place.conn);
+    if ((events & EVENT_ILLEGAL) !== 0) {
+      this.#violated();
+      if (!this.#released && this.#reading && !this.#endDelivered) this.#deliverEnd();
+      return;
+    }
+    if ((events & EVENT_STATE) !== 0) this.#peerFlags(abi.connPeerState(this.place.conn));
+    if (this.#finishIfOver()) return;
+    this.tx.flush();
+    if (this.#released || !this.#reading || this.#endDelivered) return;
+    const length = abi.rxReadable(this.place.conn);
+    if (length > 0) this.#deliver(length);
+    else if (this.#machine.peerFinished) this.#deliverEnd();
+  }
+
+  #deliver(length: number): void {
+    const { abi } = this.#host;
+    const { conn } = this.place;
+    try {
+      this.#owner.readable(length);
+    } finally {
+      if (!this.#released) {
+        if (abi.rxReadable(conn) > 0 || this.#machine.peerFinished) {
+          if (this.#reading) this.schedule();
+        } else abi.rxFlush(conn);
+      }
+    }
+  }
+
+  #deliverEnd(): void {
+    this.#endDelivered = true;
+    this.#reading = false;
+    this.#owner.ended(this.#machine.peerReset);
+  }
+
+  /** `length` bytes of the ring have been copied out: gives them back to the sender. */
+  consumed(length: number): void {
+    const { abi, counters } = this.#host;
+    const events = abi.rxConsume(this.place.conn, length);
+    counters.read(length);
+    if ((events & EVENT_SIGNAL) !== 0) counters.consUpdates++;
+    if ((events & EVENT_RING) !== 0) this.#host.ring(this.place.peerStack);
+  }
+
+  /** Ends our writing half behind everything written; `done` runs once the peer has been told. */
+  shutdown(done: (status: number) => void): void {
+    this.tx.onDone = () => done(0);
+    const before = this.#machine.writingShut;
+    this.#machine.shutdown();
+    if (!before && this.#machine.writingShut) return;
+    // Nothing to tell: the peer is gone, or it was told before.
+    this.tx.onDone = undefined;
+    done(0);
+  }
+
+  /** The application lets go. Queued writes are cancelled, what is in the send ring still goes out. */
+  close(): void {
+    this.#reading = false;
+    this.tx.fail(UV_ECANCELED);
+    this.#machine.close();
+    this.#finishIfOver();
+  }
+
+  /** Reset: the peer gets ECONNRESET. */
+  reset(): void {
+    this.#reading = false;
+    this.#machine.abort();
+    this.tx.fail(UV_ECANCELED);
+    this.#machine.close();
+    this.#finishIfOver();
+  }
+
+  /**
+   * The clcSocket ended or failed: without close flags, the peer's death. What it published before is still delivered;
+   * then EOF, or ECONNRESET if it had bytes of ours unread, as TCP would show it.
+   */
+  peerLost(): void {
+    if (this.#peerLost || this.#released) return;
+    this.#peerLost = true;
+    const { abi } = this.#host;
+    const { conn } = this.place;
+    if ((abi.connSample(conn) & EVENT_ILLEGAL) !== 0) this.#violated();
+    const flags = abi.connPeerState(conn);
+    const said = (flags & (STATE_CONN_CLOSED | STATE_CONN_ABORT)) !== 0;
+    const lost = abi.connPeerUnread(conn) + abi.txUnsent(conn) + this.tx.queuedBytes > 0;
+    this.#peerFlags(said ? flags : lost ? STATE_CONN_ABORT : STATE_CONN_CLOSED);
+    if (!this.#finishIfOver()) this.schedule();
+  }
+
+  /** The process or thread ends: tells the peer, without waiting for anything. */
+  farewell(): void {
+    if (this.#released) return;
+    this.tx.fail(UV_ECANCELED);
+    this.#machine.close();
+    this.tx.forceMark();
+  }
+
+  #violated(): void {
+    if (this.#machine.peerReset) return;
+    this.#machine.abort();
+    this.#machine.peerFlags(STATE_CONN_ABORT);
+    this.schedule();
+  }
+
+  #send(what: CloseSend): void {
+    if (what === "abort") {
+      this.#host.counters.aborts++;
+      this.tx.abort();
+    } else this.tx.mark(what);
+  }
+
+  /** Takes in the peer's state flags; after its full close or abort nobody reads what we send. */
+  #peerFlags(flags: number): void {
+    if (!this.#machine.peerFlags(flags)) return;
+    if ((flags & (STATE_CONN_CLOSED | STATE_CONN_ABORT)) === 0) return;
+    this.tx.fail((flags & STATE_CONN_ABORT) !== 0 ? UV_ECONNRESET : UV_EPIPE);
+    this.tx.forceMark();
+  }
+
+  #changed(to: ConnState): void {
+    if (to === "Closed") this.tx.forceMark();
+  }
+
+  /** Gives everything back once the application has closed and the peer needs nothing more of us. Whether it did. */
+  #finishIfOver(): boolean {
+    if (this.#released) return true;
+    if (!this.#machine.closeCalled || !(this.#machine.isClosed || this.#peerLost)) return false;
+    this.#released = true;
+    this.#host.release(this);
+    this.#owner.closed();
+    return true;
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * The sending half: what the application wrote and the ring could not take yet, in order.
+ *
+ * Owns the queue and the place of the close flags behind it. Does not know why a flag is sent. A write that fits is one
+ * copy and one publish, and leaves nothing here.
+ */
+import { EVENT_ILLEGAL, EVENT_RING, STATE_CONN_ABORT, STATE_CONN_CLOSED, STATE_DONE_WRITING } from "../../assembly/shared/codes.js";
+import type { ConnectionHost } from "./host.js";
+
+/** How a write ended: 0, or a negative errno of libuv. */
+export type WriteDone = (status: number) => void;
+
+interface PendingWrite {
+  readonly chunks: readonly Uint8Array[];
+  readonly done: WriteDone;
+  index: number;
+  offset: number;
+}
+
+/** What goes out once everything before it is in the peer's ring. */
+export type CloseMark = "done" | "final";
+
+export interface TxPort {
+  /** Bytes received and not read by the application: they turn `final` into an abort. */
+  unread(): number;
+  /** The peer broke the protocol. */
+  violated(): void;
+}
+
+export class Tx {
+  readonly #host: ConnectionHost;
+  readonly #conn: number;
+  readonly #peerStack: number;
+  readonly #port: TxPort;
+  #queue: PendingWrite[] = [];
+  #mark: CloseMark | undefined;
+  #finalSent = false;
+  /** Bytes queued, not yet in the ring: `writeQueueSize`. */
+  queuedBytes = 0;
+  /** Called once, when the `done` mark has gone out. */
+  onDone: (() => void) | undefined;
+  /** Called once, when the connection has told the peer that it is over. */
+  onFinal: (() => void) | undefined;
+
+  constructor(host: ConnectionHost, conn: number, peerStack: number, port: TxPort) {
+    this.#host = host;
+    this.#conn = conn;
+    this.#peerStack = peerStack;
+    this.#port = port;
+  }
+
+  /** Whether nothing is waiting here or in the private send ring. */
+  get drained(): boolean {
+    return this.#queue.length === 0 && this.#host.abi.txUnsent(this.#conn) === 0;
+  }
+
+  get finalSent(): boolean {
+    return this.#finalSent;
+  }
+
+  /** Acts on the event bits of a publish. */
+  settle(events: number): void {
+    if ((events & EVENT_RING) !== 0) this.#host.ring(this.#peerStack);
+    if ((events & EVENT_ILLEGAL) !== 0) this.#port.violated();
+  }
+
+  /** The address for `length` bytes in one piece, if nothing is queued and they fit now; else 0. Finish with `sent`. */
+  place(length: number): number {
+    const { abi } = this.#host;
+    if (this.#queue.length > 0 || length === 0 || abi.txRun(this.#conn, length) < length) return 0;
+    return abi.txAddress(this.#conn);
+  }
+
+  /** `length` bytes stand at the address that `place` gave. */
+  sent(length: number): void {
+    const events = this.#host.abi.txSend(this.#conn, length);
+    if (events !== 0) this.settle(events);
+    this.#host.counters.wrote(length);
+    this.#host.expect();
+  }
+
+  /**
+   * Sends the chunks, or as much as fits, and queues the rest. The chunks must not change until `done`.
+   *
+   * Returns: true when everything is in the ring; `done` will not be called then.
+   */
+  write(chunks: readonly Uint8Array[], done: WriteDone): boolean {
+    const pending: PendingWrite = { chunks, done, index: 0, offset: 0 };
+    let bytes = 0;
+    for (const chunk of chunks) bytes += chunk.length;
+    this.#host.counters.wrote(bytes);
+    if (this.#queue.length === 0) {
+      const left = bytes - this.#fill(pending);
+      this.settle(this.#host.abi.txPublish(this.#conn));
+      this.#host.expect();
+      if (left === 0) return true;
+      this.#host.counters.txFull++;
+      this.queuedBytes += left;
+    } else this.queuedBytes += bytes;
+    this.#queue.push(pending);
+    return false;
+  }
+
+  /** Copies what fits of `pending` into the send ring, unpublished; bytes copied. */
+  #fill(pending: PendingWrite): number {
+    const { abi, copy } = this.#host;
+    let copied = 0;
+    while (pending.index < pending.chunks.length) {
+      const chunk = pending.chunks[pending.index]!;
+      const left = chunk.length - pending.offset;
+      if (left > 0) {
+        const run = abi.txRun(this.#conn, left);
+        if (run === 0) break;
+        copy.put(abi.txAddress(this.#conn), chunk, pending.offset, run);
+        abi.txPrepare(this.#conn, run);
+        pending.offset += run;
+        copied += run;
+        if (run < left) continue;
+      }
+      pending.index++;
+      pending.offset = 0;
+    }
+    return copied;
+  }
+
+  /** Space may have grown: goes on where it stopped. Completed writes are reported one by one. */
+  flush(): void {
+    const { abi } = this.#host;
+    let pending = this.#queue[0];
+    while (pending !== undefined) {
+      this.queuedBytes -= this.#fill(pending);
+      this.settle(abi.txPublish(this.#conn));
+      if (pending.index < pending.chunks.length || this.#queue[0] !== pending) return;
+      this.#queue.shift();
+      pending.done(0);
+      pending = this.#queue[0];
+    }
+    if (abi.txUnsent(this.#conn) > 0) this.settle(abi.txPublish(this.#conn));
+    this.#flushMark();
+  }
+
+  /** Puts a close flag behind everything written so far; `final` replaces a `done` that is still waiting. */
+  mark(mark: CloseMark): void {
+    this.#mark = mark;
+    this.#flushMark();
+  }
+
+  #flushMark(): void {
+    if (this.#mark !== undefined && this.drained) this.forceMark();
+  }
+
+  /** Sends the waiting flag now, whatever is still queued. */
+  forceMark(): void {
+    const mark = this.#mark;
+    if (mark === undefined) return;
+    this.#mark = undefined;
+    if (mark === "done") {
+      this.settle(this.#host.abi.connSignal(this.#conn, STATE_DONE_WRITING << 8));
+      const { onDone } = this;
+      this.onDone = undefined;
+      onDone?.();
+    } else {
+      this.#finish(this.#port.unread() > 0 ? STATE_CONN_ABORT : STATE_CONN_CLOSED);
+    }
+  }
+
+  /** Tells the peer of an abort, now. */
+  abort(): void {
+    this.#mark = undefined;
+    this.#finish(STATE_CONN_ABORT);
+  }
+
+  #finish(flag: number): void {
+    this.#finalSent = true;
+    this.settle(this.#host.abi.connSignal(this.#conn, flag << 8));
+    const { onFinal } = this;
+    this.onFinal = undefined;
+    onFinal?.();
+  }
+
+  /** Ends all queued writes with `status`; takes the list first, because completions run user code. */
+  fail(status: number): void {
+    const queue = this.#queue;
+    this.#queue = [];
+    this.queuedBytes = 0;
+    for (const { done } of queue) done(status);
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * Plain data about sockets: what `smcss` knows of one. Source: smc-protocol §11.2.
+ */
+
+/** A position in a ring: wrap counter and byte offset. */
+export interface CursorRecord {
+  readonly wrap: number;
+  readonly count: number;
+}
+
+/** The inside of one connection, for `ss -d`. Cursors `tx*` lie in the peer's ring, `rx*` are as received from it. */
+export interface ConnRecord {
+  /** Connection token, 32 bits. */
+  readonly token: number;
+  readonly sndbufBytes: number;
+  readonly rmbeBytes: number;
+  readonly peerRmbeBytes: number;
+  readonly rxProd: CursorRecord;
+  readonly rxCons: CursorRecord;
+  readonly rxProducerFlags: number;
+  readonly rxStateFlags: number;
+  readonly txProd: CursorRecord;
+  readonly txCons: CursorRecord;
+  readonly txProducerFlags: number;
+  readonly txStateFlags: number;
+  readonly txPrep: CursorRecord;
+  readonly txSent: CursorRecord;
+  readonly txFin: CursorRecord;
+}
+
+/** SMC-D's names of one connection, for `ss -D`. 64-bit values as 16 hexadecimal digits. */
+export interface DmbRecord {
+  readonly gid: string;
+  readonly token: string;
+  readonly peerGid: string;
+  readonly peerToken: string;
+  readonly linkId: number;
+}
+
+export interface AddressRecord {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** One socket, plain data. What a state does not have yet or any more is left out. */
+export interface SocketRecord {
+  /** As printed: ACTIVE, LISTEN, … (conn/states.ts). */
+  readonly state: string;
+  readonly uid: number;
+  readonly inode: number;
+  readonly local: AddressRecord;
+  readonly peer?: AddressRecord;
+  readonly mode: "SMCD" | "SMCR" | "TCP";
+  /** Why a TCP socket is one: own reason, and the diagnosis of the peer's Decline if there was one. */
+  readonly fallback?: { readonly code: number; readonly peerDiagnosis?: number };
+  readonly shutdown: { readonly receive: boolean; readonly send: boolean };
+  readonly conn?: ConnRecord;
+  readonly dmb?: DmbRecord;
+}

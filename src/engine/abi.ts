@@ -1,0 +1,84 @@
+/**
+ * The typed face of assembly/index.ts. Arguments and results are u32 (as numbers) unless said otherwise; `conn` is the
+ * address of a connection block, as connOpen returned it. What each function does stands at its definition.
+ */
+export interface Abi {
+  readonly memory: WebAssembly.Memory;
+  layoutVersion(): number;
+
+  arenaInit(gidLo: number, gidHi: number): number;
+  arenaBlocks(): number;
+  arenaFreeBlocks(): number;
+
+  /** Results below are i32: an index, or a negative STATUS_*. */
+  dmbRegister(owner: number, sizeClass: number, connSlot: number, randomLo: number, randomHi: number): number;
+  dmbAttach(stack: number, tokenLo: number, tokenHi: number): number;
+  dmbDetach(stack: number, index: number): number;
+  dmbUnregister(owner: number, index: number): number;
+  dmbTokenLo(index: number): number;
+  dmbTokenHi(index: number): number;
+  dmbBase(index: number): number;
+  dmbLength(index: number): number;
+  dmbOwner(index: number): number;
+  dmbSlot(index: number): number;
+
+  stackAcquire(thread: number, parent: number): number;
+  stackReap(slot: number, actor: number): void;
+  stackGeneration(slot: number): number;
+  stackOfThread(thread: number): number;
+  stackOfParent(parent: number): number;
+  stackThread(slot: number): number;
+  stackNudge(slot: number): number;
+  stackControl(slot: number): number;
+  stackBell(slot: number): number;
+  stackSetBell(slot: number, descriptorPlusOne: number): void;
+  stackArm(slot: number, how: number): number;
+  stackDisarm(slot: number): number;
+  stackStuck(slot: number): number;
+
+  connAddress(stack: number, slot: number): number;
+  connOpen(stack: number, slot: number, localDmb: number): number;
+  connAttach(stack: number, conn: number, peerDmb: number, sndDmb: number): number;
+  connSignal(conn: number, flags: number): number;
+  connSample(conn: number): number;
+  connPeek(conn: number, offset: number): number;
+  connPeerState(conn: number): number;
+  connPeerUnread(conn: number): number;
+  connTouched(conn: number, peerDmb: number): void;
+  connDrained(conn: number): number;
+  connWait(stack: number, conn: number, timeoutNs: number): number;
+  connSpin(conn: number, turns: number): number;
+  connSpinReadable(conn: number, turns: number): number;
+
+  cqPoll(stack: number): number;
+
+  txSpace(conn: number, wanted: number): number;
+  txRun(conn: number, wanted: number): number;
+  txAddress(conn: number): number;
+  txPrepare(conn: number, length: number): void;
+  txPublish(conn: number): number;
+  txSend(conn: number, length: number): number;
+  txUnsent(conn: number): number;
+  txRefresh(conn: number): number;
+
+  rxReadable(conn: number): number;
+  rxRun(conn: number): number;
+  rxAddress(conn: number): number;
+  rxConsume(conn: number, length: number): number;
+  rxFlush(conn: number): void;
+
+  listenerEnter(stack: number, port: number, wildcard: number): number;
+  listenerLeave(stack: number, index: number): void;
+  listenerFind(stack: number, port: number, from: number): number;
+  intentBegin(stack: number, acceptor: number): number;
+  intentClosed(stack: number, acceptor: number, sequence: number): void;
+  intentBegun(client: number, acceptor: number): number;
+  intentOpen(client: number, acceptor: number, sequence: number): number;
+  claimMake(stack: number): number;
+  claimMatched(stack: number, index: number): number;
+  claimWithdraw(stack: number, index: number): number;
+  claimFree(stack: number, index: number): void;
+  claimMatch(acceptor: number, client: number): number;
+
+  moveInside(target: number, source: number, length: number): void;
+}

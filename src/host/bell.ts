@@ -1,0 +1,49 @@
+/**
+ * The bell of a stack: a socketpair whose read end is a libuv-owned socket, so that a ring wakes the event loop in one hop.
+ *
+ * Owns both ends. The write end's number belongs to the stack *slot* for the life of the process: when a slot gets a new
+ * stack, the new write end is moved over the old number in one step, so a late ring can never reach a foreign descriptor.
+ */
+import { closeSync } from "node:fs";
+import { Socket } from "node:net";
+import type { Libc } from "./libc.js";
+
+/**
+ * Makes a bell.
+ *
+ * Takes:   previous, number of the slot's write end from an earlier stack, or -1; onRing, called in the event loop once
+ *          for any number of rings since the last call.
+ * Returns: number of the write end, or -1 when the system refused.
+ */
+export function makeBell(libc: Libc, previous: number, onRing: () => void): number {
+  const pair = libc.socketpair();
+  if (pair === undefined) return -1;
+  const [readEnd, fresh] = pair;
+  let writeEnd = fresh;
+  if (previous >= 0) {
+    if (!libc.replaceDescriptor(fresh, previous)) {
+      closeSync(fresh);
+      closeSync(readEnd);
+      return -1;
+    }
+    closeSync(fresh);
+    writeEnd = previous;
+  }
+  const options = {
+    fd: readEnd,
+    readable: true,
+    writable: false,
+    onread: {
+      buffer: Buffer.alloc(256),
+      callback: (): boolean => {
+        onRing();
+        return true;
+      },
+    },
+  };
+  const socket = new Socket(options);
+  socket.on("error", () => {});
+  socket.resume();
+  socket.unref();
+  return writeEnd;
+}

@@ -1,0 +1,156 @@
+/**
+ * Building a connection while its handshake runs: slot, buffers, link group; and taking it all back if it fails.
+ *
+ * Owns what has been taken so far. Order as in smc-protocol §5.7: own DMB first, the peer's attached before Confirm.
+ */
+import type { Agreement, LocalEndpoint } from "../clc/agreement.js";
+import type { SmcOptions } from "../config.js";
+import { type ClcSocketInfo, Connection, type ConnectionInfo, type ConnectionOwner } from "../conn/connection.js";
+import { sizeClassFor } from "../device/lo.js";
+import type { RegisteredDmb } from "../device/device.js";
+import { sizeBin } from "../diag/counters.js";
+import type { LinkGroup } from "../lgr/link-group.js";
+import type { Stack } from "../stack.js";
+import { DIAGNOSIS } from "../wire/clc-diagnosis.js";
+
+/** The peer as far as a link group is concerned. */
+interface GroupPeer {
+  readonly gid: bigint;
+  readonly gidExt: bigint | undefined;
+  readonly version: 1 | 2;
+}
+
+const SMALLEST_DMB = 16384;
+
+export class Establishment {
+  readonly #stack: Stack;
+  readonly #options: SmcOptions;
+  #slot = -1;
+  #conn = 0;
+  #local: RegisteredDmb | undefined;
+  #peerDmb = -1;
+  #sndDmb = -1;
+  #group: LinkGroup | undefined;
+
+  constructor(stack: Stack, options: SmcOptions) {
+    this.#stack = stack;
+    this.#options = options;
+  }
+
+  /** Server: own buffer and link group, first contact if there is none. A diagnosis where it cannot be. */
+  register(peer: GroupPeer): LocalEndpoint | number {
+    const { linkGroups, lo } = this.#stack;
+    const known = linkGroups.find(lo.name, peer.gid, peer.gidExt);
+    return this.#takeLocal(known ?? linkGroups.create(lo.name, peer.gid, peer.gidExt, peer.version), known === undefined);
+  }
+
+  /** Client: link group as the Accept says, own buffer, then the peer's. A diagnosis where it cannot be. */
+  registerAndAttach(peer: GroupPeer & { firstContact: boolean; token: bigint }): LocalEndpoint | number {
+    const { linkGroups, lo } = this.#stack;
+    const group = peer.firstContact
+      ? linkGroups.create(lo.name, peer.gid, peer.gidExt, peer.version)
+      : linkGroups.find(lo.name, peer.gid, peer.gidExt);
+    if (group === undefined) return DIAGNOSIS.SYNCERR.code;
+    const local = this.#takeLocal(group, peer.firstContact);
+    if (typeof local === "number") return local;
+    return this.attach(peer.token) ? local : DIAGNOSIS.MEM.code;
+  }
+
+  #takeLocal(group: LinkGroup, firstContact: boolean): LocalEndpoint | number {
+    const stack = this.#stack;
+    this.#group = group;
+    stack.linkGroups.join(group);
+    const slot = stack.takeSlot();
+    if (slot === undefined) return DIAGNOSIS.MAX_DMB.code;
+    this.#slot = slot;
+    const local = stack.lo.register(slot, this.#options.rmem);
+    if (local === undefined) return DIAGNOSIS.MEM.code;
+    this.#local = local;
+    this.#conn = stack.abi.connOpen(stack.slot, slot, local.index);
+    const bytes = SMALLEST_DMB << local.sizeClass;
+    stack.counters.rxAllocated++;
+    stack.counters.rxBuffers[sizeBin(bytes)]!++;
+    stack.counters.rxInUse += bytes;
+    if (local.sizeClass < sizeClassFor(this.#options.rmem)) stack.counters.rxDowngraded++;
+    return { token: local.token, dmbeSize: local.sizeClass, linkId: group.id, firstContact };
+  }
+
+  /** Attaches the peer's buffer and, in copy mode, a private send buffer. */
+  attach(token: bigint): boolean {
+    const { abi, lo, slot, counters } = this.#stack;
+    const peerDmb = lo.attach(token);
+    if (peerDmb === undefined) return false;
+    this.#peerDmb = peerDmb;
+    if (this.#options.loCopy) {
+      const snd = lo.register(this.#slot, this.#options.wmem);
+      if (snd === undefined) return false;
+      this.#sndDmb = snd.index;
+      if (snd.sizeClass < sizeClassFor(this.#options.wmem)) counters.txDowngraded++;
+    }
+    if (abi.connAttach(slot, this.#conn, peerDmb, this.#sndDmb) !== 0) return false;
+    const bytes = abi.dmbLength(this.#sndDmb >= 0 ? this.#sndDmb : peerDmb);
+    counters.txAllocated++;
+    counters.txBuffers[sizeBin(bytes)]!++;
+    counters.txInUse += bytes;
+    return true;
+  }
+
+  /** The connection, live from here on. */
+  connect(agreement: Agreement, clcSocket: ClcSocketInfo, owner: ConnectionOwner): Connection {
+    const { abi, counters, lo } = this.#stack;
+    const { role, peer, local } = agreement;
+    const group = this.#group!;
+    group.established = true;
+    const nocopy = this.#sndDmb < 0;
+    const peerBufSize = abi.dmbLength(this.#peerDmb);
+    const info: ConnectionInfo = {
+      role,
+      device: lo.name,
+      nocopy,
+      version: peer.version,
+      sndbufSize: nocopy ? peerBufSize : abi.dmbLength(this.#sndDmb),
+      rcvbufSize: abi.dmbLength(this.#local!.index),
+      peerBufSize,
+      gid: lo.gid,
+      peerGid: peer.gid,
+      token: local.token,
+      peerToken: peer.token,
+      linkGroup: group.id,
+      clcSocket,
+    };
+    if (role === "client") counters[peer.version === 1 ? "clientV1" : "clientV2"]++;
+    else counters[peer.version === 1 ? "serverV1" : "serverV2"]++;
+    const place = {
+      slot: this.#slot,
+      conn: this.#conn,
+      localDmb: this.#local!.index,
+      peerDmb: this.#peerDmb,
+      sndDmb: this.#sndDmb,
+      peerStack: abi.dmbOwner(this.#peerDmb),
+    };
+    const stack = this.#stack;
+    const connection = new Connection(stack, place, info, owner);
+    stack.connect(connection, () => {
+      stack.linkGroups.leave(group);
+      counters.rxInUse -= info.rcvbufSize;
+      counters.txInUse -= info.sndbufSize;
+    });
+    return connection;
+  }
+
+  /** The handshake failed: everything taken goes back. */
+  abandon(outOfSync: boolean): void {
+    const { lo, linkGroups, counters } = this.#stack;
+    if (this.#sndDmb >= 0) lo.unregister(this.#sndDmb);
+    if (this.#peerDmb >= 0) lo.detach(this.#peerDmb);
+    if (this.#local !== undefined) {
+      counters.rxInUse -= SMALLEST_DMB << this.#local.sizeClass;
+      lo.unregister(this.#local.index);
+    }
+    if (this.#slot >= 0) this.#stack.dropSlot(this.#slot);
+    if (this.#group !== undefined) {
+      linkGroups.leave(this.#group);
+      if (outOfSync) linkGroups.drop(this.#group);
+    }
+  }
+}

@@ -1,0 +1,467 @@
+/**
+ * The handle that replaces TCP's under a stock net.Socket: a native JSStream whose reads and writes go to a connection.
+ *
+ * Owns the translation between the engine's stream protocol and the connection, and the references that keep the process
+ * alive. The socket, its prototype and its events stay the engine's own. Reads stay in JavaScript (`onread`) until
+ * something native asks for a StreamBase (http, tls, http2); from then on they go through readBuffer.
+ */
+import { AsyncResource } from "node:async_hooks";
+import { SWALLOW, type Connection, type ConnectionOwner } from "../conn/connection.js";
+import type { ConnectionHost } from "../conn/host.js";
+import type { AddressOut, EngineBinding, JsStreamHandle, TcpHandle } from "./binding.js";
+
+/** libuv's numbers on Linux. */
+const UV_EOF = -4095;
+const UV_EBADF = -9;
+const UV_ECANCELED = -125;
+const UV_ECONNRESET = -104;
+
+/** Reads up to this size share a slab; larger ones get a buffer of their own. */
+const SLAB_READ = 8192;
+const SLAB_SIZE = 65536;
+
+/** A write request of the engine, or ours on Node 26. */
+interface WriteRequest {
+  oncomplete: ((status: number, handle: unknown, error: unknown) => void) | null;
+  writeStatus?: number | null;
+}
+interface ShutdownRequest {
+  oncomplete(status: number): void;
+}
+
+export interface SmcHandle extends JsStreamHandle {
+  readonly connection: Connection;
+  readonly tcp: TcpHandle;
+}
+
+export type SmcHandleClass = new (tcp: TcpHandle, host: ConnectionHost) => SmcHandle & ConnectionOwner & {
+  /** Gives the handle its connection: once, before anything else. */
+  bind(connection: Connection): void;
+};
+
+/** A read slab: small reads of one thread are cut from it, as the engine's own buffer pool does. */
+class ReadSlab {
+  #buffer = Buffer.allocUnsafeSlow(SLAB_SIZE).buffer as ArrayBuffer;
+  #bytes = new Uint8Array(this.#buffer);
+  offset = 0;
+
+  /** Room for `length` bytes at `offset` of the returned array. */
+  room(length: number): Uint8Array<ArrayBuffer> {
+    if (this.offset + length > SLAB_SIZE) {
+      this.#buffer = Buffer.allocUnsafeSlow(SLAB_SIZE).buffer as ArrayBuffer;
+      this.#bytes = new Uint8Array(this.#buffer);
+      this.offset = 0;
+    }
+    return this.#bytes;
+  }
+
+  /** Counts `length` bytes as used, and keeps the next read 8-aligned. */
+  used(length: number): void {
+    this.offset = (this.offset + length + 7) & ~7;
+  }
+}
+
+/** Builds the class: its base is an internal of the running engine. */
+export function defineSmcHandle(engine: EngineBinding): SmcHandleClass {
+  const { JSStream, state, owner: OWNER, userBuffer: USER_BUFFER } = engine;
+  const { READ_BYTES_OR_ERROR, ARRAY_BUFFER_OFFSET, BYTES_WRITTEN, LAST_WRITE_WAS_ASYNC, LAST_WRITE_ERROR } = engine;
+  const requestless = LAST_WRITE_ERROR >= 0;
+  const slab = new ReadSlab();
+  const nativeBytesRead = Object.getOwnPropertyDescriptor(JSStream.prototype, "bytesRead")?.get;
+
+  return class extends JSStream implements ConnectionOwner {
+    readonly tcp: TcpHandle;
+    connection!: Connection;
+    reading = false;
+    onconnection: unknown;
+    readonly #host: ConnectionHost;
+    readonly #resource: AsyncResource;
+    readonly #take: (length: number) => void;
+    #native = false;
+    #bytesRead = 0;
+    #bytesWritten = 0;
+    #pending = 0;
+    #userRef: boolean;
+    #holds = false;
+    #closing = false;
+
+    constructor(tcp: TcpHandle, host: ConnectionHost) {
+      super();
+      this.tcp = tcp;
+      this.#host = host;
+      this.#resource = new AsyncResource("SMCSTREAM");
+      this.#take = (length) => this.#read(length);
+      this.#userRef = tcp.hasRef();
+      tcp.onread = (buffer) => this.#clcSocketRead(buffer);
+      tcp.readStart();
+    }
+
+    bind(connection: Connection): void {
+      this.connection = connection;
+      this.tcp.unref();
+      this.#updateRef();
+    }
+
+    /** After the handshake the clcSocket carries nothing but its end. */
+    #clcSocketRead(_buffer: ArrayBuffer | undefined): void {
+      const length = state[READ_BYTES_OR_ERROR]!;
+      if (length === 0) return;
+      this.tcp.readStop();
+      this.connection.peerLost();
+      this.#updateRef();
+    }
+
+    // ---- ConnectionOwner
+
+    readable(length: number): void {
+      this.#resource.runInAsyncScope(this.#take, undefined, length);
+    }
+
+    ended(reset: boolean): void {
+      this.#updateRef();
+      this.#resource.runInAsyncScope(() => {
+        if (reset) this.#fail(UV_ECONNRESET);
+        else if (this.#native) this.emitEOF();
+        else this.#report(UV_EOF);
+      });
+    }
+
+    closed(): void {
+      this.#hold(false);
+      this.tcp.close();
+    }
+
+    /** Hands bytes or an error to `onread`, as the engine does. */
+    #report(length: number, buffer?: ArrayBuffer): void {
+      state[READ_BYTES_OR_ERROR] = length;
+      this.onread(buffer);
+    }
+
+    /** An error is the socket's, even when a native stream reads from us. */
+    #fail(error: number): void {
+      const socket = this[OWNER] as { _handle?: JsStreamHandle } | undefined;
+      const top = socket?._handle ?? this;
+      state[READ_BYTES_OR_ERROR] = error;
+      top.onread(undefined);
+    }
+
+    #read(length: number): void {
+      const { copy, abi } = this.#host;
+      const { conn } = this.connection.place;
+      const user = (this[OWNER] as Record<symbol, unknown> | undefined)?.[USER_BUFFER] as Uint8Array | null | undefined;
+      if (user && !this.#native) {
+        const wanted = Math.min(length, user.length);
+        this.#takeInto(user, 0, wanted);
+        this.#bytesRead += wanted;
+        this.#report(wanted);
+        return;
+      }
+      let target: Uint8Array<ArrayBuffer>;
+      let at = 0;
+      if (length <= SLAB_READ) {
+        target = slab.room(length);
+        at = slab.offset;
+        this.#takeInto(target, at, length);
+        slab.used(length);
+      } else if (abi.rxRun(conn) === length) {
+        target = copy.fresh(abi.rxAddress(conn), length);
+        this.connection.consumed(length);
+      } else {
+        target = Buffer.allocUnsafeSlow(length) as Uint8Array<ArrayBuffer>;
+        this.#takeInto(target, 0, length);
+      }
+      if (this.#native) {
+        this.readBuffer(at === 0 && target.length === length ? target : target.subarray(at, at + length));
+        return;
+      }
+      this.#bytesRead += length;
+      state[ARRAY_BUFFER_OFFSET] = target.byteOffset + at;
+      this.#report(length, target.buffer);
+    }
+
+    /** Copies `length` readable bytes out of the ring, at most two runs, then gives them back at once. */
+    #takeInto(target: Uint8Array, at: number, length: number): void {
+      const { copy, abi } = this.#host;
+      const { conn } = this.connection.place;
+      const first = Math.min(abi.rxRun(conn), length);
+      copy.take(abi.rxAddress(conn), first, target, at);
+      if (first === length) {
+        this.connection.consumed(length);
+        return;
+      }
+      this.connection.consumed(first);
+      copy.take(abi.rxAddress(conn), length - first, target, at + first);
+      this.connection.consumed(length - first);
+    }
+
+    // ---- reading, as `net` and native readers ask for it
+
+    /** Native code that wants a StreamBase looks here first (http): from now on it reads, not `onread`. */
+    get isStreamBase(): boolean {
+      this.#native = true;
+      return true;
+    }
+
+    readStart(): number {
+      if (this.#closing) return UV_EBADF;
+      this.connection.startReading();
+      this.#updateRef();
+      return 0;
+    }
+
+    readStop(): number {
+      if (this.#closing) return 0;
+      this.connection.stopReading();
+      this.#updateRef();
+      return 0;
+    }
+
+    /** Called by the engine alone, for a native reader (tls, http2). */
+    onreadstart(): number {
+      this.#native = true;
+      return this.readStart();
+    }
+
+    onreadstop(): number {
+      return this.readStop();
+    }
+
+    // ---- writing
+
+    /** Writes `chunks`; `request` is the engine's, or null where we make our own. */
+    #write(request: WriteRequest | null, chunks: readonly Uint8Array[], bytes: number): unknown {
+      const verdict = this.#closing ? UV_EBADF : this.connection.admit();
+      state[BYTES_WRITTEN] = bytes;
+      if (requestless) state[LAST_WRITE_ERROR] = 0;
+      if (verdict < 0) {
+        state[LAST_WRITE_WAS_ASYNC] = 0;
+        return verdict;
+      }
+      this.#bytesWritten += bytes;
+      if (verdict === SWALLOW) {
+        state[LAST_WRITE_WAS_ASYNC] = 0;
+        return 0;
+      }
+      const own: WriteRequest = request ?? { oncomplete: null, writeStatus: null };
+      const resource = this.#resource;
+      const written = this.connection.tx.write(chunks, (status) => {
+        this.#pending--;
+        this.#updateRef();
+        if (own.oncomplete === null) own.writeStatus = status;
+        else resource.runInAsyncScope(own.oncomplete, own, status, this, undefined);
+      });
+      if (written) {
+        state[LAST_WRITE_WAS_ASYNC] = 0;
+        return 0;
+      }
+      state[LAST_WRITE_WAS_ASYNC] = 1;
+      this.#pending++;
+      this.#updateRef();
+      return request === null ? own : 0;
+    }
+
+    /** Address for `bytes` in one piece in the ring, or 0 when the write has to go the long way. Finish with #placed. */
+    #place(bytes: number): number {
+      return !this.#closing && this.connection.admitsNow ? this.connection.tx.place(bytes) : 0;
+    }
+
+    /** The piece stands in the ring: publishes it. */
+    #placed(bytes: number): number {
+      this.connection.tx.sent(bytes);
+      state[BYTES_WRITTEN] = bytes;
+      state[LAST_WRITE_WAS_ASYNC] = 0;
+      if (requestless) state[LAST_WRITE_ERROR] = 0;
+      this.#bytesWritten += bytes;
+      return 0;
+    }
+
+    writeBuffer(request: WriteRequest | null, data: Uint8Array): unknown {
+      const { length } = data;
+      const address = this.#place(length);
+      if (address === 0) return this.#write(request, [data], length);
+      this.#host.copy.put(address, data, 0, length);
+      return this.#placed(length);
+    }
+
+    writev(request: WriteRequest | null, chunks: (Uint8Array | string)[], allBuffers: boolean): unknown {
+      const list: Uint8Array[] = [];
+      let bytes = 0;
+      const step = allBuffers ? 1 : 2;
+      for (let i = 0; i < chunks.length; i += step) {
+        const chunk = chunks[i]!;
+        const data = typeof chunk === "string" ? Buffer.from(chunk, chunks[i + 1] as BufferEncoding) : chunk;
+        bytes += data.length;
+        list.push(data);
+      }
+      return this.#write(request, list, bytes);
+    }
+
+    writeLatin1String(request: WriteRequest | null, text: string): unknown {
+      const { copy } = this.#host;
+      const address = copy.direct ? this.#place(text.length) : 0;
+      if (address === 0) return this.writeBuffer(request, Buffer.from(text, "latin1"));
+      copy.putLatin1(address, text, text.length);
+      return this.#placed(text.length);
+    }
+
+    writeAsciiString(request: WriteRequest | null, text: string): unknown {
+      return this.writeLatin1String(request, text);
+    }
+
+    writeUtf8String(request: WriteRequest | null, text: string): unknown {
+      const { copy } = this.#host;
+      const bytes = copy.direct ? Buffer.byteLength(text, "utf8") : 0;
+      const address = bytes === 0 ? 0 : this.#place(bytes);
+      if (address === 0) return this.writeBuffer(request, Buffer.from(text, "utf8"));
+      copy.putUtf8(address, text, bytes);
+      return this.#placed(bytes);
+    }
+
+    writeUcs2String(request: WriteRequest | null, text: string): unknown {
+      return this.writeBuffer(request, Buffer.from(text, "utf16le"));
+    }
+
+    /** A native writer (tls, http2): completion is always asynchronous. */
+    onwrite(request: unknown, chunks: Uint8Array[]): number {
+      const verdict = this.#closing ? UV_EBADF : this.connection.admit();
+      if (verdict < 0) return verdict;
+      let bytes = 0;
+      for (const chunk of chunks) bytes += chunk.length;
+      this.#bytesWritten += bytes;
+      const finish = (status: number): void => this.finishWrite(request, status);
+      if (verdict === SWALLOW) {
+        setImmediate(finish, 0);
+        return 0;
+      }
+      this.#pending++;
+      const done = (status: number): void => {
+        this.#pending--;
+        this.#updateRef();
+        finish(status);
+      };
+      if (this.connection.tx.write(chunks, done)) setImmediate(done, 0);
+      this.#updateRef();
+      return 0;
+    }
+
+    #shut(finish: (status: number) => void): number {
+      if (this.#closing) return UV_EBADF;
+      this.#pending++;
+      this.#updateRef();
+      // Not before the caller has returned: `net` attaches to the request first.
+      setImmediate(() => {
+        const done = (status: number): void => {
+          this.#pending--;
+          this.#updateRef();
+          this.#resource.runInAsyncScope(finish, undefined, status);
+        };
+        if (this.#closing) done(UV_ECANCELED);
+        else this.connection.shutdown(done);
+      });
+      return 0;
+    }
+
+    shutdown(request: ShutdownRequest): number {
+      return this.#shut((status) => request.oncomplete(status));
+    }
+
+    onshutdown(request: unknown): number {
+      return this.#shut((status) => this.finishShutdown(request, status));
+    }
+
+    // ---- life
+
+    isClosing(): boolean {
+      return this.#closing;
+    }
+
+    close(done?: () => void): void {
+      this.#end(done, () => this.connection.close());
+    }
+
+    reset(done?: () => void): number {
+      this.#end(done, () => this.connection.reset());
+      return 0;
+    }
+
+    #end(done: (() => void) | undefined, end: () => void): void {
+      if (this.#closing) return;
+      this.#closing = true;
+      end();
+      this.#hold(false);
+      // What is still in a private send ring has to reach the peer before the process may go.
+      if (this.connection.tx.finalSent) this.tcp.unref();
+      else this.connection.tx.onFinal = () => this.tcp.unref();
+      if (done !== undefined) setImmediate(() => this.#resource.runInAsyncScope(done, this));
+    }
+
+    /** Alive for the process iff the user wants it and (it reads and is not at its end, or something is pending). */
+    #updateRef(): void {
+      if (this.#closing) return;
+      const { connection } = this;
+      const wanted = this.#userRef && ((connection.reading && !connection.endDelivered) || this.#pending > 0);
+      this.#hold(wanted);
+    }
+
+    #hold(wanted: boolean): void {
+      if (wanted === this.#holds) return;
+      this.#holds = wanted;
+      this.#host.ref(wanted ? 1 : -1);
+      if (this.#closing) return;
+      if (wanted) this.tcp.ref();
+      else this.tcp.unref();
+    }
+
+    ref(): void {
+      this.#userRef = true;
+      this.#updateRef();
+    }
+
+    unref(): void {
+      this.#userRef = false;
+      this.#updateRef();
+    }
+
+    hasRef(): boolean {
+      return this.#userRef;
+    }
+
+    // ---- the rest of a TCP handle
+
+    get fd(): number {
+      return this.tcp.fd;
+    }
+
+    get bytesRead(): number {
+      return this.#bytesRead + (this.#native ? (nativeBytesRead?.call(this) as number) : 0);
+    }
+
+    get bytesWritten(): number {
+      return this.#bytesWritten;
+    }
+
+    get writeQueueSize(): number {
+      return this.connection.tx.queuedBytes;
+    }
+
+    getsockname(out: AddressOut): number {
+      return this.tcp.getsockname(out);
+    }
+
+    getpeername(out: AddressOut): number {
+      return this.tcp.getpeername(out);
+    }
+
+    setNoDelay(on: boolean): number {
+      return this.tcp.setNoDelay(on);
+    }
+
+    setKeepAlive(on: boolean, delay: number): number {
+      return this.tcp.setKeepAlive(on, delay);
+    }
+
+    setBlocking(): number {
+      return 0;
+    }
+  } as unknown as SmcHandleClass;
+}

@@ -1,0 +1,214 @@
+/**
+ * Listening sockets: SMC between accept and the `connection` event.
+ *
+ * Hooks `_listen2` of one server, then the `onconnection` of its TCP handle: covers net, http, https and everything else
+ * that stands on net.Server; nothing global. A connection that nobody claimed goes on at once, on its native handle.
+ */
+import { Server, type Socket } from "node:net";
+import type { FallbackReason } from "../clc/fallback.js";
+import type { SmcOptions } from "../config.js";
+import type { Wildcard } from "../rendezvous/arena.js";
+import { channels, debug } from "../trace.js";
+import { type AddressOut, endpointsOf, type TcpHandle } from "./binding.js";
+import { ClcSocket } from "./clc-socket.js";
+import { NO_DEVICE, PEER_NO_SMC, threadContext } from "./context.js";
+import { filterLate, giveBack } from "./fallback-read.js";
+import type { SmcHandle } from "./handle.js";
+import { Negotiation, type NegotiationContext } from "./negotiate.js";
+import { type SmcStatus, showStatus, smcdStatus, tcpStatus } from "./status.js";
+
+/** Flag of listen: IPv6 only. */
+const UV_TCP_IPV6ONLY = 1;
+
+type ListenArguments = [address: string | null, port: number, family: number, backlog: number, fd: number, flags?: number];
+type InternalServer = Server & {
+  _handle: TcpHandle | null;
+  _connections: number;
+  _listen2(...args: ListenArguments): void;
+};
+
+const hooked = new WeakSet<Server>();
+
+/** Whether the server accepts SMC. */
+export const isHooked = (server: Server): boolean => hooked.has(server);
+
+/** Makes a server speak SMC from its next listen(), or from now on if it listens already. Idempotent. */
+export function hookServer(server: Server, options: SmcOptions): void {
+  if (hooked.has(server)) return;
+  hooked.add(server);
+  const internal = server as InternalServer;
+  Object.defineProperty(internal, "_listen2", {
+    configurable: true,
+    writable: true,
+    enumerable: false,
+    value(this: InternalServer, ...args: ListenArguments) {
+      (Server.prototype as InternalServer)._listen2.apply(this, args);
+      hookListening(this, options, ((args[5] ?? 0) & UV_TCP_IPV6ONLY) !== 0);
+    },
+  });
+  if (internal._handle) hookListening(internal, options, false);
+}
+
+function hookListening(server: InternalServer, options: SmcOptions, ipv6Only: boolean): void {
+  const context = threadContext().ready();
+  const handle = server._handle;
+  if ("reason" in context || !options.enabled) {
+    if (handle) showOnAccept(server, handle, tcpStatus(NO_DEVICE));
+    return;
+  }
+  if (!(handle instanceof context.engine.TCP) || handle.onconnection === undefined) return;
+  new Listener(context, server, handle, options, ipv6Only);
+}
+
+/** Gives a socket its status the moment it is born: before `connection` is emitted. */
+function atBirth(handle: TcpHandle | SmcHandle, owner: symbol, born: (socket: object) => void): void {
+  Object.defineProperty(handle, owner, {
+    configurable: true,
+    get: () => undefined,
+    set(socket: object) {
+      Object.defineProperty(handle, owner, { value: socket, configurable: true, writable: true, enumerable: true });
+      born(socket);
+    },
+  });
+}
+
+/** A listener that cannot speak SMC: its sockets only say why. */
+function showOnAccept(server: InternalServer, handle: TcpHandle, status: SmcStatus): void {
+  const { onconnection } = handle;
+  if (onconnection === undefined) return;
+  server.prependListener("connection", (socket) => showStatus(socket, status));
+}
+
+class Listener {
+  readonly #context: NegotiationContext;
+  readonly #server: InternalServer;
+  readonly #handle: TcpHandle;
+  readonly #options: SmcOptions;
+  readonly #accept: NonNullable<TcpHandle["onconnection"]>;
+  /** Handshakes and waits under way, each with the way to end it. */
+  readonly #underWay = new Set<() => void>();
+  #closed = false;
+
+  constructor(
+    context: NegotiationContext,
+    server: InternalServer,
+    handle: TcpHandle,
+    options: SmcOptions,
+    ipv6Only: boolean,
+  ) {
+    this.#context = context;
+    this.#server = server;
+    this.#handle = handle;
+    this.#options = options;
+    this.#accept = handle.onconnection!;
+    const leave = this.#enter(ipv6Only);
+    const listener = this;
+    Object.defineProperty(handle, "onconnection", {
+      configurable: true,
+      writable: true,
+      enumerable: true,
+      value: (error: number, client?: TcpHandle) => this.#connection(error, client),
+    });
+    // The registry entry closes before the listening socket does; sockets still negotiating go with it.
+    Object.defineProperty(handle, "close", {
+      configurable: true,
+      value(closed?: () => void) {
+        listener.#close(leave);
+        handle.close(closed);
+      },
+    });
+  }
+
+  #close(leave: (() => void) | undefined): void {
+    this.#closed = true;
+    Reflect.deleteProperty(this.#handle, "close");
+    leave?.();
+    for (const end of this.#underWay) end();
+    this.#underWay.clear();
+  }
+
+  #enter(ipv6Only: boolean): (() => void) | undefined {
+    const own: AddressOut = {};
+    if (this.#handle.getsockname(own) !== 0 || own.address === undefined || own.port === undefined) return undefined;
+    const wildcard: Wildcard =
+      own.address === "0.0.0.0" ? "any4" : own.address === "::" ? (ipv6Only ? "any6" : "dual") : "none";
+    return this.#context.stack.rendezvous.listen({ address: own.address, port: own.port }, wildcard);
+  }
+
+  /** Hands a connection to `net`, and its socket the status. */
+  #deliver(handle: TcpHandle | SmcHandle, status: SmcStatus): void {
+    atBirth(handle, this.#context.engine.owner, (socket) => showStatus(socket, status));
+    this.#accept.call(this.#handle, 0, handle as TcpHandle);
+  }
+
+  #connection(error: number, client?: TcpHandle): void {
+    const { stack } = this.#context;
+    const server = this.#server;
+    if (error !== 0 || client === undefined) {
+      this.#accept.call(this.#handle, error, client);
+      return;
+    }
+    const ends = endpointsOf(client);
+    const full = server.maxConnections > 0 && server._connections >= server.maxConnections;
+    if (ends === undefined || full) {
+      this.#plain(client, PEER_NO_SMC);
+      return;
+    }
+    if (this.#options.negotiateAlways) {
+      this.#negotiate(client);
+      return;
+    }
+    const found = stack.rendezvous.accept(ends.peer, ends.local, this.#options.claimWaitMs, (matched) => {
+      this.#underWay.delete(cancelWait);
+      if (this.#closed) client.close();
+      else if (matched) this.#negotiate(client);
+      else this.#plain(client, PEER_NO_SMC);
+    });
+    const cancelWait = (): void => {
+      if ("cancel" in found) found.cancel();
+      client.close();
+    };
+    if ("cancel" in found) this.#underWay.add(cancelWait);
+    else if (found.matched) this.#negotiate(client);
+    else this.#plain(client, PEER_NO_SMC);
+  }
+
+  #plain(client: TcpHandle, reason: FallbackReason): void {
+    this.#context.stack.counters.fellBack("server", reason.code);
+    this.#deliver(client, tcpStatus(reason));
+  }
+
+  #negotiate(client: TcpHandle): void {
+    const context = this.#context;
+    const { engine } = context;
+    const cancel = (): void => {
+      negotiation.cancel();
+      client.close();
+    };
+    const negotiation = new Negotiation(context, "server", new ClcSocket(engine, client), this.#options, {
+      smc: (handle) => {
+        this.#underWay.delete(cancel);
+        const status = smcdStatus(handle.connection);
+        this.#deliver(handle, status);
+        if (channels.connected.hasSubscribers)
+          channels.connected.publish({ socket: handle[engine.owner], status });
+      },
+      tcp: (reason, rest, late) => {
+        this.#underWay.delete(cancel);
+        this.#plain(client, reason);
+        const socket = client[engine.owner] as Socket | undefined;
+        if (channels.fallback.hasSubscribers) channels.fallback.publish({ socket, side: "server", reason });
+        if (socket === undefined) return;
+        giveBack(engine, socket, client, rest);
+        if (late !== undefined) filterLate(engine, socket, client, late);
+      },
+      failed: (error) => {
+        this.#underWay.delete(cancel);
+        debug("server handshake dropped: %s", error.message);
+        client.reset();
+      },
+    });
+    this.#underWay.add(cancel);
+    negotiation.start();
+  }
+}

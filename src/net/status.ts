@@ -1,0 +1,58 @@
+/**
+ * `socket.smc`: what carries a socket, and why.
+ */
+import type { Connection } from "../conn/connection.js";
+import type { FallbackReason } from "../clc/fallback.js";
+
+/** Sizes in bytes; ids in hex as the tools print them. All but `mode` and `fallback` are there where SMC carries the socket. */
+export interface SmcStatus {
+  readonly mode: "SMCD" | "TCP";
+  readonly device?: string;
+  readonly nocopy?: boolean;
+  /** CLC version of the handshake. */
+  readonly version?: 1 | 2;
+  readonly role?: "client" | "server";
+  /** Name of the close machine's state; moves on with the connection. */
+  readonly state?: string;
+  readonly sndbufSize?: number;
+  readonly rcvbufSize?: number;
+  readonly peerBufSize?: number;
+  readonly gid?: string;
+  readonly peerGid?: string;
+  readonly token?: string;
+  readonly peerToken?: string;
+  readonly linkGroup?: string;
+  /** Why the socket is carried by TCP. */
+  readonly fallback?: FallbackReason;
+}
+
+const hex = (value: bigint | number, digits: number): string => value.toString(16).padStart(digits, "0");
+
+export function smcdStatus(connection: Connection): SmcStatus {
+  const { info } = connection;
+  return {
+    mode: "SMCD",
+    device: info.device,
+    nocopy: info.nocopy,
+    version: info.version,
+    role: info.role,
+    get state() {
+      return connection.state;
+    },
+    sndbufSize: info.sndbufSize,
+    rcvbufSize: info.rcvbufSize,
+    peerBufSize: info.peerBufSize,
+    gid: hex(info.gid, 16),
+    peerGid: hex(info.peerGid, 16),
+    token: hex(info.token, 16),
+    peerToken: hex(info.peerToken, 16),
+    linkGroup: hex(info.linkGroup, 8),
+  };
+}
+
+export const tcpStatus = (fallback: FallbackReason): SmcStatus => ({ mode: "TCP", fallback });
+
+/** Shows a status on a socket. The property is not enumerable: the socket prints and clones as before. */
+export function showStatus(socket: object, status: SmcStatus): void {
+  Object.defineProperty(socket, "smc", { value: status, configurable: true, enumerable: false, writable: false });
+}

@@ -1,0 +1,228 @@
+/**
+ * The poll loop of a stack, inside its event loop: drains the CQ, busy-polls while that pays, else parks on the doorbell.
+ *
+ * Owns the turns, arming and the re-check. Knows slots, not connections. One immediate a ready connection: ticks and
+ * microtasks drain between connections, and a listener that throws strands nobody, because everything else was scheduled
+ * before it ran.
+ */
+import { AsyncResource } from "node:async_hooks";
+import { performance } from "node:perf_hooks";
+import { ARMED_BELL, ARMED_NOTIFY } from "../../assembly/shared/codes.js";
+import type { Abi } from "../engine/abi.js";
+import { IdlePolicy } from "./idle.js";
+
+/** What the loop counts; fields of the counters table. */
+export interface PollCounters {
+  busyPollTurns: number;
+  busyPollHits: number;
+  busyPollUs: number;
+  parks: number;
+  doorbellRescued: number;
+}
+
+export interface PollPort {
+  /** Handles one ready slot. May run user code, may throw. */
+  ready(slot: number): void;
+  /** The rendezvous words changed. */
+  rendezvous(): void;
+}
+
+/** Immediates of the loop belong to nobody's async context: everything is scheduled from this one, made at load. */
+const root = new AsyncResource("SMCPOLL");
+
+/** The re-check: how often, and for how long after the last traffic, in ms. It is a net under the doorbell, not a way. */
+const RECHECK_MS = 250;
+const RECHECK_FOR_MS = 1000;
+
+export class PollLoop {
+  readonly #abi: Abi;
+  readonly #stack: number;
+  readonly #readyList: Uint32Array;
+  readonly #word: Int32Array<SharedArrayBuffer>;
+  readonly #port: PollPort;
+  readonly #counters: PollCounters;
+  readonly #policy: IdlePolicy;
+  readonly #hasBell: boolean;
+  #scheduled = false;
+  #parked = false;
+  #refs = 0;
+  #live = 0;
+  #spinSince = 0;
+  #lastTraffic = 0;
+  #waiting = false;
+  #suspect = false;
+  #recheck: NodeJS.Timeout | undefined;
+  readonly #turn: () => void;
+  readonly #unpark: () => void;
+
+  constructor(options: {
+    abi: Abi;
+    stack: number;
+    readyList: Uint32Array;
+    word: Int32Array<SharedArrayBuffer>;
+    hasBell: boolean;
+    port: PollPort;
+    counters: PollCounters;
+    policy: IdlePolicy;
+  }) {
+    this.#abi = options.abi;
+    this.#stack = options.stack;
+    this.#readyList = options.readyList;
+    this.#word = options.word;
+    this.#hasBell = options.hasBell;
+    this.#port = options.port;
+    this.#counters = options.counters;
+    this.#policy = options.policy;
+    this.#turn = () => this.#poll();
+    this.#unpark = () => {
+      this.#waiting = false;
+      this.#wake();
+    };
+  }
+
+  /** A connection, claim or waiting acceptor came (+1) or went (-1): without any, the loop neither turns nor waits. */
+  hold(change: 1 | -1): void {
+    this.#live += change;
+    if (change === 1) this.#schedule();
+  }
+
+  /** A connection that keeps the process alive came (+1) or went (-1): only for those the loop spins. */
+  ref(change: 1 | -1): void {
+    this.#refs += change;
+  }
+
+  /** We sent something: an answer may come soon. */
+  expect(): void {
+    if (this.#policy.spinning || this.#scheduled || this.#refs === 0) return;
+    if (this.#traffic(performance.now(), false)) this.#schedule();
+  }
+
+  /** Tells the policy of traffic; whether the loop should be turning. */
+  #traffic(now: number, received: boolean): boolean {
+    this.#lastTraffic = now;
+    const spun = this.#policy.spinning;
+    if (!this.#policy.traffic(now * 1000, received)) return false;
+    if (!spun) this.#spinSince = now;
+    return true;
+  }
+
+  /** The bell rang, or something else may have changed: look. */
+  bell(): void {
+    if (this.#parked) this.#wake();
+  }
+
+  /** After the doorbell word was used by somebody else of this thread (a blocking ring): look and arm anew. */
+  recheck(): void {
+    this.#parked = false;
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    root.runInAsyncScope(setImmediate, undefined, this.#turn);
+  }
+
+  #wake(): void {
+    if (!this.#parked) return;
+    this.#parked = false;
+    this.#abi.stackDisarm(this.#stack);
+    this.#policy.woken();
+    if (!this.#scheduled) {
+      this.#scheduled = true;
+      this.#poll();
+    }
+  }
+
+  /** One turn: drain, then decide whether there is a next one. */
+  #poll(): void {
+    this.#scheduled = false;
+    if (this.#parked) {
+      this.#parked = false;
+      this.#abi.stackDisarm(this.#stack);
+    }
+    const count = this.#abi.cqPoll(this.#stack);
+    const control = this.#abi.stackControl(this.#stack);
+    if (count === 0 && control === 0) this.#idle();
+    else this.#busy(count, control);
+  }
+
+  #busy(count: number, control: number): void {
+    if (this.#policy.spinning) this.#counters.busyPollHits++;
+    const now = performance.now();
+    if (this.#refs > 0) this.#traffic(now, true);
+    else this.#lastTraffic = now;
+    // Everything that has to happen later is scheduled before user code runs, in case that throws.
+    this.#schedule();
+    const first = this.#readyList[0]!;
+    for (let i = 1; i < count; i++) setImmediate(this.#readyOne, this.#readyList[i]!);
+    if (control !== 0) {
+      if (count > 0) setImmediate(this.#readyOne, first);
+      this.#port.rendezvous();
+    } else this.#port.ready(first);
+  }
+
+  readonly #readyOne = (slot: number): void => this.#port.ready(slot);
+
+  #idle(): void {
+    if (this.#policy.spinning) {
+      const now = performance.now();
+      this.#counters.busyPollTurns++;
+      if (this.#refs > 0 && this.#policy.idle(now * 1000)) {
+        this.#schedule();
+        return;
+      }
+      this.#policy.end();
+      this.#counters.busyPollUs += (now - this.#spinSince) * 1000;
+    }
+    if (this.#live > 0) this.#park();
+  }
+
+  #park(): void {
+    const how = this.#hasBell ? ARMED_BELL : ARMED_NOTIFY;
+    // A word still awaited from an earlier park is rung by notify as well; it only must not be awaited twice.
+    if (this.#abi.stackArm(this.#stack, how) === 0) {
+      this.#schedule();
+      return;
+    }
+    this.#parked = true;
+    this.#counters.parks++;
+    if (!this.#hasBell && !this.#waiting) this.#await();
+    if (this.#recheck === undefined) this.#startRecheck();
+  }
+
+  /** Awaits the doorbell word. A waitAsync does not keep the loop alive; its continuation only schedules. */
+  #await(): void {
+    const waitAsync = Atomics.waitAsync as (
+      word: Int32Array<SharedArrayBuffer>,
+      index: number,
+      value: number,
+    ) => { async: boolean; value: Promise<string> | string };
+    const result = waitAsync(this.#word, 0, ARMED_NOTIFY);
+    if (!result.async) {
+      this.#schedule();
+      return;
+    }
+    this.#waiting = true;
+    (result.value as Promise<string>).then(() => setImmediate(this.#unpark));
+  }
+
+  #startRecheck(): void {
+    const tick = (): void => {
+      if (performance.now() - this.#lastTraffic > RECHECK_FOR_MS || this.#live === 0) {
+        clearInterval(this.#recheck);
+        this.#recheck = undefined;
+        return;
+      }
+      // A writer between its publish and its ring looks the same for some nanoseconds: only twice in a row is a loss.
+      const stuck = this.#parked && this.#abi.stackStuck(this.#stack) !== 0;
+      if (stuck && this.#suspect) {
+        this.#counters.doorbellRescued++;
+        this.#wake();
+      }
+      this.#suspect = stuck;
+    };
+    this.#recheck = root.runInAsyncScope(setInterval, undefined, tick, RECHECK_MS);
+    this.#recheck.unref();
+  }
+}

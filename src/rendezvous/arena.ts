@@ -1,0 +1,211 @@
+/**
+ * Rendezvous between threads of one process: no CLC byte before a match.
+ *
+ * A client that sees a living listener publishes an intent, connects, claims its 4-tuple and closes the intent. The
+ * acceptor looks its 4-tuple up: found → matched; no claim and no open intent → plain at once; else it waits for the
+ * intents that were open at accept, at most `claimWaitMs`, and looks once more. The client sends its Proposal only after
+ * the match, and withdraws after `matchTimeoutMs`. Owns timers and callbacks; the words are the data plane's.
+ */
+import { LISTENER_ANY4, LISTENER_ANY6, LISTENER_EXACT } from "../../assembly/shared/codes.js";
+import { STACK_CAPACITY } from "../../assembly/shared/layout.js";
+import type { Abi } from "../engine/abi.js";
+import { type Endpoint, writeAddress, writeTuple } from "./address.js";
+
+export interface RendezvousHost {
+  readonly abi: Abi;
+  readonly stack: number;
+  /** The address-key argument of this stack, 40 bytes. */
+  readonly key: DataView;
+  /** Tells stack `slot` that rendezvous words changed. */
+  nudge(slot: number): void;
+  /** Something waits (+1) or no longer (-1): the poll loop has to look. */
+  hold(change: 1 | -1): void;
+}
+
+/** A client's announcement, open from before its SYN until it has claimed or given up. */
+export interface Intent {
+  close(): void;
+}
+
+/** A client's claim, until it is matched or withdrawn. */
+export interface Claim {
+  /** Takes the claim back. False when it is matched: `onMatch` has been or will be called. */
+  withdraw(): boolean;
+}
+
+interface OpenClaim {
+  readonly index: number;
+  readonly onMatch: () => void;
+}
+
+interface WaitingAcceptor {
+  readonly client: Endpoint;
+  readonly server: Endpoint;
+  /** Open intents at accept: client stack and sequence. */
+  readonly intents: { readonly stack: number; readonly sequence: number }[];
+  readonly done: (matched: boolean) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+/** Which addresses a listener answers for, beyond its own. */
+export type Wildcard = "none" | "any4" | "any6" | "dual";
+
+const WILDCARD_BITS: Record<Wildcard, number> = {
+  none: LISTENER_EXACT,
+  any4: LISTENER_ANY4,
+  any6: LISTENER_ANY6,
+  dual: LISTENER_ANY4 | LISTENER_ANY6,
+};
+
+export class ArenaRendezvous {
+  readonly #host: RendezvousHost;
+  readonly #openIntents = new Map<number, Set<number>>();
+  readonly #claims = new Set<OpenClaim>();
+  readonly #waiting = new Set<WaitingAcceptor>();
+
+  constructor(host: RendezvousHost) {
+    this.#host = host;
+  }
+
+  /** Enters a listener; the function that takes it out again, or undefined when the registry is full. */
+  listen(server: Endpoint, wildcard: Wildcard): (() => void) | undefined {
+    const { abi, stack, key } = this.#host;
+    writeAddress(server.address, key, 16);
+    const index = abi.listenerEnter(stack, server.port, WILDCARD_BITS[wildcard]);
+    return index < 0 ? undefined : () => abi.listenerLeave(stack, index);
+  }
+
+  /** Announces a connection to `server`; undefined when nobody in this process listens there: plain TCP. */
+  intend(server: Endpoint): Intent | undefined {
+    const { abi, stack, key } = this.#host;
+    writeAddress(server.address, key, 16);
+    let acceptors: Map<number, number> | undefined;
+    for (let found = abi.listenerFind(stack, server.port, 0); found >= 0; ) {
+      const acceptor = found & 0xff;
+      acceptors ??= new Map();
+      if (!acceptors.has(acceptor)) acceptors.set(acceptor, this.#begin(acceptor));
+      found = abi.listenerFind(stack, server.port, (found >> 8) + 1);
+    }
+    if (acceptors === undefined) return undefined;
+    let open = true;
+    return {
+      close: () => {
+        if (!open) return;
+        open = false;
+        for (const [acceptor, sequence] of acceptors) this.#end(acceptor, sequence);
+      },
+    };
+  }
+
+  #begin(acceptor: number): number {
+    const sequence = this.#host.abi.intentBegin(this.#host.stack, acceptor);
+    const open = this.#openIntents.get(acceptor);
+    if (open === undefined) this.#openIntents.set(acceptor, new Set([sequence]));
+    else open.add(sequence);
+    return sequence;
+  }
+
+  /** Intents end in any order; the word says how far all are closed. */
+  #end(acceptor: number, sequence: number): void {
+    const open = this.#openIntents.get(acceptor);
+    if (open === undefined) return;
+    open.delete(sequence);
+    const oldest: number | undefined = open.values().next().value;
+    const closed = oldest === undefined ? this.#host.abi.intentBegun(this.#host.stack, acceptor) : oldest - 1;
+    this.#host.abi.intentClosed(this.#host.stack, acceptor, closed);
+    this.#host.nudge(acceptor);
+  }
+
+  /** Claims an established connection; undefined when there is no room: plain TCP. `onMatch` runs in a later turn. */
+  claim(client: Endpoint, server: Endpoint, onMatch: () => void): Claim | undefined {
+    const { abi, stack, key } = this.#host;
+    writeTuple(client, server, key);
+    const index = abi.claimMake(stack);
+    if (index < 0) return undefined;
+    const open: OpenClaim = { index, onMatch };
+    this.#claims.add(open);
+    this.#host.hold(1);
+    return {
+      withdraw: () => {
+        if (!this.#claims.has(open)) return false;
+        if (abi.claimWithdraw(stack, index) === 0) return false;
+        this.#forget(open);
+        return true;
+      },
+    };
+  }
+
+  #forget(open: OpenClaim): void {
+    if (this.#claims.delete(open)) this.#host.hold(-1);
+  }
+
+  /**
+   * Looks an accepted connection up.
+   *
+   * Returns: true when it is matched, false when it is plain; undefined when that is not known yet: `done` is called
+   *          within `waitMs`, unless `cancel` of the second result comes first.
+   */
+  accept(
+    client: Endpoint,
+    server: Endpoint,
+    waitMs: number,
+    done: (matched: boolean) => void,
+  ): { readonly matched: boolean } | { readonly cancel: () => void } {
+    if (this.#match(client, server)) return { matched: true };
+    const intents = this.#openIntentsOfOthers();
+    if (intents.length === 0 || waitMs === 0) return { matched: this.#match(client, server) };
+    const timer = setTimeout(() => {
+      if (this.#drop(waiting)) done(this.#match(client, server));
+    }, waitMs);
+    const waiting: WaitingAcceptor = { client, server, intents, done, timer };
+    this.#waiting.add(waiting);
+    this.#host.hold(1);
+    return { cancel: () => this.#drop(waiting) };
+  }
+
+  #openIntentsOfOthers(): WaitingAcceptor["intents"] {
+    const { abi, stack } = this.#host;
+    const intents: WaitingAcceptor["intents"] = [];
+    for (let client = 0; client < STACK_CAPACITY; client++) {
+      if (abi.stackGeneration(client) === 0) continue;
+      const sequence = abi.intentBegun(client, stack);
+      if (abi.intentOpen(client, stack, sequence) !== 0) intents.push({ stack: client, sequence });
+    }
+    return intents;
+  }
+
+  #match(client: Endpoint, server: Endpoint): boolean {
+    const { abi, stack, key } = this.#host;
+    writeTuple(client, server, key);
+    for (let other = 0; other < STACK_CAPACITY; other++) {
+      if (abi.stackGeneration(other) === 0 || abi.claimMatch(stack, other) === 0) continue;
+      this.#host.nudge(other);
+      return true;
+    }
+    return false;
+  }
+
+  #drop(waiting: WaitingAcceptor): boolean {
+    if (!this.#waiting.delete(waiting)) return false;
+    clearTimeout(waiting.timer);
+    this.#host.hold(-1);
+    return true;
+  }
+
+  /** The rendezvous words changed: claims may be matched, waited-for intents closed. */
+  look(): void {
+    const { abi, stack } = this.#host;
+    for (const open of this.#claims) {
+      if (abi.claimMatched(stack, open.index) === 0) continue;
+      abi.claimFree(stack, open.index);
+      this.#forget(open);
+      setImmediate(open.onMatch);
+    }
+    for (const waiting of this.#waiting) {
+      // First whether intents are still open, then the look: a claim made before its intent closed is seen.
+      const open = waiting.intents.some((intent) => abi.intentOpen(intent.stack, stack, intent.sequence) !== 0);
+      const matched = this.#match(waiting.client, waiting.server);
+      if ((matched || !open) && this.#drop(waiting)) setImmediate(waiting.done, matched);
+    }
+  }
+}

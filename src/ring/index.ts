@@ -1,0 +1,279 @@
+/**
+ * `smcnet/ring`: the ring under an established SMC socket, for worker code that wants to block and to save copies.
+ *
+ * Owns the two roles of a connection, taken from its socket. Everything is synchronous: `write` and `read` copy;
+ * `reserve`/`commit` and `peek`/`consume` hand out views into the ring itself. Bytes of a peeked view can still be
+ * rewritten by the peer: copy before you decode. Cost: no allocation in `write` and `read`, no system call while both
+ * sides are awake.
+ */
+import type { Socket } from "node:net";
+import { isMainThread } from "node:worker_threads";
+import { EVENT_ILLEGAL, EVENT_RING, EVENT_STATE } from "../../assembly/shared/codes.js";
+import { CDC_SIZE } from "../../assembly/shared/layout.js";
+import type { Connection } from "../conn/connection.js";
+import { SmcError } from "../errors.js";
+import { threadContext } from "../net/context.js";
+import type { SmcHandle } from "../net/handle.js";
+import type { Stack } from "../stack.js";
+
+/** What `read` answers at the end of the stream. */
+export const END = -1;
+
+/** Looks at the cursors before `wait` goes to sleep; about 20 µs where a look costs 5 ns. */
+const SPIN_TURNS = 4096;
+
+/** Looks between two readings of the clock where a thread may only spin. */
+const SPIN_BATCH = 256;
+
+/** One direction or both: who holds it may use it. */
+export interface RingOptions {
+  /** Microseconds `wait` spins before it sleeps; main threads only spin. Default about 20. */
+  readonly spinUs?: number;
+}
+
+class Ring {
+  readonly #socket: Socket;
+  readonly #connection: Connection;
+  readonly #stack: Stack;
+  readonly #conn: number;
+  readonly #spinTurns: number;
+  #ended = false;
+  #reset = false;
+  #closed = false;
+  /** Bytes handed out by reserve and not committed. */
+  #reserved = 0;
+
+  constructor(socket: Socket, connection: Connection, stack: Stack, options: RingOptions) {
+    this.#socket = socket;
+    this.#connection = connection;
+    this.#stack = stack;
+    this.#conn = connection.place.conn;
+    this.#spinTurns = options.spinUs === undefined ? SPIN_TURNS : Math.ceil(options.spinUs * 200);
+  }
+
+  /** The socket underneath; its own reads and writes are taken. */
+  get socket(): Socket {
+    return this.#socket;
+  }
+
+  /** Whether the peer has ended its direction and everything was read. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /**
+   * Copies as much of `data` as fits into the ring and publishes it.
+   *
+   * Returns: bytes taken, 0..data.length; 0 when the ring is full: `wait`.
+   * Errors:  SmcError EPIPE after close or abort, ECONNRESET when the peer is gone.
+   */
+  write(data: Uint8Array): number {
+    const { abi, copy } = this.#stack;
+    this.#checkWritable();
+    const { length } = data;
+    let run = abi.txRun(this.#conn, length);
+    if (run === 0) return this.#full(length);
+    copy.put(abi.txAddress(this.#conn), data, 0, run);
+    if (run === length) {
+      this.#published(abi.txSend(this.#conn, run), run);
+      return run;
+    }
+    let written = run;
+    abi.txPrepare(this.#conn, run);
+    run = abi.txRun(this.#conn, length - written);
+    if (run > 0) {
+      copy.put(abi.txAddress(this.#conn), data, written, run);
+      abi.txPrepare(this.#conn, run);
+      written += run;
+    }
+    this.#published(abi.txPublish(this.#conn), written);
+    return written;
+  }
+
+  /** A write found no room: the peer may have closed. */
+  #full(length: number): number {
+    if (length > 0) this.#look();
+    this.#checkWritable();
+    return 0;
+  }
+
+  #published(events: number, bytes: number): void {
+    this.#stack.counters.wrote(bytes);
+    if (events !== 0) this.#act(events);
+  }
+
+  /**
+   * A writable view of at most `length` contiguous bytes of the ring. Fill it, then `commit`.
+   *
+   * Returns: a view that may be shorter than `length`, and is empty when the ring is full. Valid until commit.
+   */
+  reserve(length: number): Uint8Array {
+    const { abi } = this.#stack;
+    this.#checkWritable();
+    const run = abi.txRun(this.#conn, length);
+    if (run === 0) this.#full(length);
+    this.#reserved = run;
+    return this.#stack.ringView(abi.txAddress(this.#conn), run);
+  }
+
+  /** Publishes the first `length` bytes of the view that `reserve` gave. Errors: SmcError EINVAL when it was shorter. */
+  commit(length: number): void {
+    if (length > this.#reserved || length < 0)
+      throw new SmcError("EINVAL", `commit(${length}) after reserve gave ${this.#reserved} bytes`, {
+        length,
+        reserved: this.#reserved,
+      });
+    this.#reserved = 0;
+    if (length > 0) this.#published(this.#stack.abi.txSend(this.#conn, length), length);
+  }
+
+  /**
+   * Copies what has arrived into `target` and gives its space back.
+   *
+   * Returns: bytes read; 0 when there is nothing now: `wait`; END after the last byte.
+   * Errors:  SmcError ECONNRESET after the last byte when the peer aborted or died with bytes unread.
+   */
+  read(target: Uint8Array): number {
+    const { abi, copy } = this.#stack;
+    const readable = abi.rxReadable(this.#conn);
+    if (readable === 0) return this.#nothing();
+    const wanted = Math.min(readable, target.length);
+    const first = Math.min(abi.rxRun(this.#conn), wanted);
+    copy.take(abi.rxAddress(this.#conn), first, target, 0);
+    this.#consumed(first);
+    if (first === wanted) return wanted;
+    copy.take(abi.rxAddress(this.#conn), wanted - first, target, first);
+    this.#consumed(wanted - first);
+    return wanted;
+  }
+
+  #consumed(length: number): void {
+    const events = this.#stack.abi.rxConsume(this.#conn, length);
+    this.#stack.counters.read(length);
+    if (events !== 0) this.#act(events);
+  }
+
+  /** Nothing to read: a pause, or the end. */
+  #nothing(): number {
+    this.#look();
+    if (this.#stack.abi.rxReadable(this.#conn) > 0) return 0;
+    if (this.#reset) throw new SmcError("ECONNRESET", "the peer aborted the connection or died");
+    return this.#ended ? END : 0;
+  }
+
+  /**
+   * The bytes that have arrived, in place: at most two views, in order. They stay until `consume`.
+   * The peer can still rewrite them: copy before you decode.
+   */
+  peek(): Uint8Array[] {
+    const { abi } = this.#stack;
+    const readable = abi.rxReadable(this.#conn);
+    if (readable === 0) {
+      this.#nothing();
+      return [];
+    }
+    const first = abi.rxRun(this.#conn);
+    const address = abi.rxAddress(this.#conn);
+    const views = [this.#stack.ringView(address, first)];
+    if (first < readable) {
+      const { rcvbufSize } = this.#connection.info;
+      views.push(this.#stack.ringView(address + first - (rcvbufSize - CDC_SIZE), readable - first));
+    }
+    return views;
+  }
+
+  /** Gives the first `length` bytes of what `peek` showed back to the sender. Errors: SmcError EINVAL beyond it. */
+  consume(length: number): void {
+    const readable = this.#stack.abi.rxReadable(this.#conn);
+    if (length < 0 || length > readable)
+      throw new SmcError("EINVAL", `consume(${length}) of ${readable} bytes`, { length, readable });
+    if (length > 0) this.#consumed(length);
+  }
+
+  /**
+   * Waits until there may be something to read, room to write, or the end: spins, then blocks the thread.
+   *
+   * Takes:   timeoutMs; Infinity for no limit. A main thread may not block and spins for the whole time.
+   * Returns: false when the time ran out with nothing new.
+   */
+  wait(timeoutMs = Number.POSITIVE_INFINITY): boolean {
+    const { abi, slot } = this.#stack;
+    const conn = this.#conn;
+    let events = abi.connSpin(conn, this.#spinTurns);
+    if (events === 0 && timeoutMs > 0) {
+      const deadline = performance.now() + timeoutMs;
+      abi.rxFlush(conn);
+      while (events === 0) {
+        const left = deadline - performance.now();
+        if (left <= 0) return false;
+        events = isMainThread
+          ? abi.connSpin(conn, SPIN_BATCH)
+          : abi.connWait(slot, conn, left === Number.POSITIVE_INFINITY ? -1 : left * 1e6);
+        if (this.#connection.over) {
+          this.#ended = true;
+          break;
+        }
+      }
+      this.#stack.recheck();
+    }
+    if (events === 0) return this.#ended;
+    this.#act(events);
+    return true;
+  }
+
+  #look(): void {
+    this.#act(this.#stack.abi.connSample(this.#conn));
+  }
+
+  #act(events: number): void {
+    if ((events & EVENT_RING) !== 0) this.#stack.ring(this.#connection.place.peerStack);
+    if ((events & (EVENT_STATE | EVENT_ILLEGAL)) !== 0) this.#connection.turn();
+    if (this.#connection.peerFinished) {
+      this.#ended = this.#stack.abi.rxReadable(this.#conn) === 0;
+      this.#reset = this.#connection.peerReset;
+    }
+  }
+
+  #checkWritable(): void {
+    if (this.#closed) throw new SmcError("EPIPE", "the ring is closed");
+    if (!this.#connection.admitsNow) throw new SmcError("ECONNRESET", "the peer has closed or aborted the connection");
+  }
+
+  /** Ends both directions; what is in the ring still reaches the peer. The socket is destroyed. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#socket.destroy();
+  }
+
+  /** Resets: the peer gets ECONNRESET. */
+  abort(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#socket.resetAndDestroy();
+  }
+}
+
+export type { Ring };
+
+const taken = new WeakSet<Connection>();
+
+/**
+ * Takes the ring of a connected SMC socket. From here on the socket's own reads and writes must not be used.
+ *
+ * Errors: SmcError SMC_NOT_SMC when SMC does not carry the socket; EBUSY when its ring was taken before, or the socket
+ *         still has writes under way.
+ */
+export function openRing(socket: Socket, options: RingOptions = {}): Ring {
+  const handle = (socket as unknown as { _handle?: Partial<SmcHandle> | null })._handle;
+  const connection = handle?.connection;
+  const { stackIfAny } = threadContext();
+  if (connection === undefined || stackIfAny === undefined)
+    throw new SmcError("SMC_NOT_SMC", "the socket is not carried by SMC", { status: socket.smc });
+  if (taken.has(connection)) throw new SmcError("EBUSY", "the ring of this socket was taken before");
+  if (!connection.tx.drained) throw new SmcError("EBUSY", "the socket has writes under way");
+  taken.add(connection);
+  socket.pause();
+  connection.stopReading();
+  return new Ring(socket, connection, stackIfAny, options);
+}

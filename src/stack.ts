@@ -1,0 +1,267 @@
+/**
+ * The stack: one for each event loop. Owns the GID, the CQ, devices, link groups and connections of its thread.
+ *
+ * Composes the layers below `net`; nothing is shared between stacks but the pages two peers agreed on. However often
+ * smcnet is loaded in a thread, there is one stack.
+ */
+import { randomFillSync } from "node:crypto";
+import { writeSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { getEnvironmentData, setEnvironmentData, threadId, type Worker } from "node:worker_threads";
+import {
+  ARENA_GID_HI_OFFSET,
+  ARENA_GID_LO_OFFSET,
+  BLOCK_SIZE,
+  CONN_CAPACITY,
+  LAYOUT_VERSION,
+  STACK_ARMED,
+  STACK_CAPACITY,
+  STACK_KEY,
+} from "../assembly/shared/layout.js";
+import type { SmcOptions } from "./config.js";
+import type { Connection } from "./conn/connection.js";
+import type { ConnectionHost } from "./conn/host.js";
+import { LoDevice } from "./device/lo.js";
+import { Counters } from "./diag/counters.js";
+import type { Abi } from "./engine/abi.js";
+import { AliasCopy, AlignedCopy, aliasWorks, type RingCopy } from "./engine/copy.js";
+import { instantiateEngine } from "./engine/load.js";
+import {
+  bequeathArena,
+  keyView,
+  type Reservation,
+  readyView,
+  reserveArena,
+  sharedView,
+  stackWord,
+  wordView,
+} from "./engine/memory.js";
+import { makeBell } from "./host/bell.js";
+import { type Libc, loadLibc } from "./host/libc.js";
+import { LinkGroups } from "./lgr/link-group.js";
+import { IdlePolicy } from "./poller/idle.js";
+import { PollLoop } from "./poller/loop.js";
+import { ArenaRendezvous } from "./rendezvous/arena.js";
+
+/** Size class of the staging buffer where there is no plain alias: 64 KiB. */
+const STAGE_CLASS = 2;
+const PARENT_KEY = `smcnet/parent/${LAYOUT_VERSION}`;
+const ONE_BYTE = Buffer.alloc(1, 1);
+
+/** The arena as this thread holds it. */
+export interface Arena {
+  readonly reservation: Reservation;
+  readonly abi: Abi;
+  /** Nearest ancestor thread that loaded smcnet; -1 for the first. */
+  readonly parentThread: number;
+}
+
+/** Reserves or inherits the arena and hands it on; undefined when the system grants none. */
+export function openArena(options: SmcOptions): Arena | undefined {
+  const reservation = reserveArena(options.arenaMiB);
+  if (reservation === undefined) return undefined;
+  const abi = instantiateEngine(reservation.module, reservation.memory);
+  if (reservation.fresh) {
+    const random = randomFillSync(new Uint32Array(2));
+    abi.arenaInit(random[0]!, random[1]!);
+    bequeathArena(reservation);
+  }
+  const parent = getEnvironmentData(PARENT_KEY);
+  setEnvironmentData(PARENT_KEY, threadId);
+  return { reservation, abi, parentThread: typeof parent === "number" ? parent : -1 };
+}
+
+export class Stack implements ConnectionHost {
+  readonly options: SmcOptions;
+  readonly slot: number;
+  readonly abi: Abi;
+  readonly copy: RingCopy;
+  readonly counters = new Counters();
+  readonly lo: LoDevice;
+  readonly linkGroups = new LinkGroups();
+  readonly rendezvous: ArenaRendezvous;
+  /** Why there is no plain alias and no bell; undefined where FFI works. */
+  readonly ffiReason: string | undefined;
+  /** By slot. */
+  readonly #connections: (Connection | undefined)[] = [];
+  readonly #freeSlots: number[] = [];
+  readonly #reserved = new Set<number>();
+  readonly #onRelease = new Map<Connection, () => void>();
+  #taken = 0;
+  readonly #loop: PollLoop;
+  readonly #libc: Libc | undefined;
+  readonly #base: bigint;
+  readonly #shared: Uint8Array<SharedArrayBuffer>;
+
+  private constructor(arena: Arena, options: SmcOptions, slot: number) {
+    const { abi, reservation } = arena;
+    const { memory } = reservation;
+    this.options = options;
+    this.slot = slot;
+    this.abi = abi;
+    const shared = sharedView(memory);
+    this.#shared = shared;
+    const ffi = options.ffi ? loadLibc() : { reason: "switched off" };
+    const libc = "libc" in ffi ? ffi.libc : undefined;
+    const alias = libc?.alias(shared);
+    const aliased = alias !== undefined && aliasWorks(alias, shared, stackWord(slot, STACK_KEY));
+    this.ffiReason = "reason" in ffi ? ffi.reason : aliased ? undefined : "the plain alias does not alias";
+    this.#libc = libc;
+    this.#base = libc === undefined ? 0n : libc.address(shared);
+    this.copy = aliased ? new AliasCopy(alias) : this.#alignedCopy(shared);
+    const gid = new DataView(memory.buffer).getBigUint64(ARENA_GID_LO_OFFSET, true);
+    if (ARENA_GID_HI_OFFSET !== ARENA_GID_LO_OFFSET + 4) throw new RangeError("GID halves are not adjacent");
+    this.lo = new LoDevice(abi, gid, slot, abi.stackGeneration(slot));
+    const bell = libc === undefined ? -1 : makeBell(libc, abi.stackBell(slot) - 1, () => this.#loop.bell());
+    if (bell >= 0) abi.stackSetBell(slot, bell + 1);
+    this.#loop = new PollLoop({
+      abi,
+      stack: slot,
+      readyList: readyView(memory, slot),
+      word: wordView(memory, stackWord(slot, STACK_ARMED)),
+      hasBell: bell >= 0,
+      port: { ready: (ready) => this.#connections[ready]?.turn(), rendezvous: () => this.rendezvous.look() },
+      counters: this.counters,
+      policy: new IdlePolicy(options.busyPoll, availableParallelism()),
+    });
+    this.rendezvous = new ArenaRendezvous({
+      abi,
+      stack: slot,
+      key: keyView(memory, slot),
+      nudge: (other) => {
+        if (abi.stackNudge(other) !== 0) this.ring(other);
+      },
+      hold: (change) => this.#loop.hold(change),
+    });
+    process.on("exit", () => this.#farewell());
+  }
+
+  /** A stack for this thread, or undefined when all stack slots are taken. */
+  static open(arena: Arena, options: SmcOptions): Stack | undefined {
+    const slot = arena.abi.stackAcquire(threadId, arena.parentThread);
+    return slot < 0 ? undefined : new Stack(arena, options, slot);
+  }
+
+  /** A staging range is a private DMB that is never attached; without one, copies are slow but right. */
+  #alignedCopy(shared: Uint8Array): AlignedCopy {
+    const stage = this.abi.dmbRegister(this.slot, STAGE_CLASS, 0, 0, 0);
+    return new AlignedCopy(shared, this.abi, stage < 0 ? 0 : this.abi.dmbBase(stage), BLOCK_SIZE << STAGE_CLASS);
+  }
+
+  /** Every connection that is not over. */
+  connections(): Connection[] {
+    return this.#connections.filter((connection) => connection !== undefined);
+  }
+
+  /** A free connection slot, or undefined when all are taken. Give it back by dropSlot, or fill it by connect. */
+  takeSlot(): number | undefined {
+    const slot = this.#freeSlots.pop() ?? this.#reserved.size + this.#taken;
+    if (slot >= CONN_CAPACITY) return undefined;
+    this.#reserved.add(slot);
+    return slot;
+  }
+
+  dropSlot(slot: number): void {
+    if (this.#reserved.delete(slot)) this.#freeSlots.push(slot);
+  }
+
+  /** Puts a live connection into its slot: from here on its posts reach it. `onRelease` runs when it is over. */
+  connect(connection: Connection, onRelease: () => void): void {
+    const { slot } = connection.place;
+    this.#onRelease.set(connection, onRelease);
+    this.#reserved.delete(slot);
+    this.#taken++;
+    this.#connections[slot] = connection;
+    this.#loop.hold(1);
+  }
+
+  ring(slot: number): void {
+    const descriptor = this.abi.stackBell(slot) - 1;
+    if (descriptor < 0) return;
+    this.counters.doorbellRung++;
+    if (this.#libc !== undefined) this.#libc.ring(descriptor);
+    else {
+      try {
+        writeSync(descriptor, ONE_BYTE);
+      } catch {
+        // Full: rung already. Broken: the sleeper is gone.
+      }
+    }
+  }
+
+  expect(): void {
+    this.#loop.expect();
+  }
+
+  ref(change: 1 | -1): void {
+    this.#loop.ref(change);
+  }
+
+  /** After a blocking ring used the doorbell word. */
+  recheck(): void {
+    this.#loop.recheck();
+  }
+
+  release(connection: Connection): void {
+    const { abi } = this;
+    const { slot, conn, localDmb, peerDmb, sndDmb } = connection.place;
+    abi.connTouched(conn, peerDmb);
+    this.lo.detach(peerDmb);
+    this.lo.unregister(localDmb);
+    if (sndDmb >= 0) this.lo.unregister(sndDmb);
+    this.#connections[slot] = undefined;
+    this.#taken--;
+    this.#freeSlots.push(slot);
+    this.#loop.hold(-1);
+    this.#onRelease.get(connection)?.();
+    this.#onRelease.delete(connection);
+  }
+
+  /**
+   * A view of ring bytes for the zero-copy interface. Without FFI it lies on the shared memory itself; posting one to
+   * another thread must not clone the arena, so it is never a view of the plain alias.
+   */
+  ringView(address: number, length: number): Uint8Array {
+    return new Uint8Array(this.#shared.buffer, address, length);
+  }
+
+  /** Gives whole pages of a range of the arena back to the system; they read as zero afterwards. Needs FFI. */
+  discard(address: number, length: number): boolean {
+    return this.#libc?.discard(this.#base + BigInt(address), length) ?? false;
+  }
+
+  /** Stacks alive in this process, by slot. */
+  liveStacks(): number[] {
+    const slots: number[] = [];
+    for (let slot = 0; slot < STACK_CAPACITY; slot++) if (this.abi.stackGeneration(slot) !== 0) slots.push(slot);
+    return slots;
+  }
+
+  #farewell(): void {
+    for (const connection of this.connections()) connection.farewell();
+  }
+}
+
+/**
+ * Reaps the stacks of Workers that end, however they end: pages, table entries, listeners, claims.
+ *
+ * Every thread does it for the Workers it made; a thread that dies takes its own Workers along, so those are found by
+ * their parent's id. Takes: own, the stack of this thread, made if there is none yet.
+ */
+export function reapDeadWorkers(arena: Arena, own: () => Stack | undefined): void {
+  const { abi } = arena;
+  const reap = (thread: number): void => {
+    const dead = abi.stackOfThread(thread);
+    const actor = dead < 0 ? undefined : own();
+    if (actor !== undefined) abi.stackReap(dead, actor.slot);
+    for (let child = abi.stackOfParent(thread); child >= 0; child = abi.stackOfParent(thread)) {
+      const before = abi.stackThread(child);
+      reap(before);
+      if (abi.stackOfParent(thread) === child) return;
+    }
+  };
+  process.on("worker", (worker: Worker) => {
+    const thread = worker.threadId;
+    worker.once("exit", () => reap(thread));
+  });
+}
