@@ -128,6 +128,11 @@ export function dmbSlot(index: u32): u32 {
   return load<u32>(entryOf(index) + DMB_SLOT);
 }
 
+/** Whether a peer holds the buffer now. */
+export function dmbAttached(index: u32): bool {
+  return (atomic.load<u32>(entryOf(index) + DMB_STATE) & DMB_ATTACHED) != 0;
+}
+
 /** Address of the buffer, or 0 when entry and arena contradict each other. */
 export function dmbBase(index: u32): u32 {
   const base = load<u32>(entryOf(index) + DMB_BASE);

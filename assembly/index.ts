@@ -24,6 +24,7 @@ import { sndbufAddress, sndbufMove, sndbufPrepare, sndbufRun, sndbufSpace } from
 export { arenaBlocks, arenaFreeBlocks, arenaInit } from "./arena";
 export {
   dmbAttach,
+  dmbAttached,
   dmbBase,
   dmbDetach,
   dmbLength,

@@ -101,6 +101,8 @@ async function buildTests() {
     splitting: true,
     chunkNames: "chunks/[name]-[hash]",
     packages: "external",
+    // src/host loads koffi by require, which ESM does not have.
+    banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
   });
 }
 

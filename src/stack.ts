@@ -218,11 +218,12 @@ export class Stack implements ConnectionHost {
   }
 
   /**
-   * A view of ring bytes for the zero-copy interface. Without FFI it lies on the shared memory itself; posting one to
-   * another thread must not clone the arena, so it is never a view of the plain alias.
+   * The `length` bytes at an arena address as a buffer of their own, for the zero-copy interface: posting a view of it
+   * clones that range and not the arena. Without FFI it is the shared memory, which a post shares.
    */
-  ringView(address: number, length: number): Uint8Array {
-    return new Uint8Array(this.#shared.buffer, address, length);
+  window(address: number, length: number): { buffer: ArrayBufferLike; offset: number } {
+    if (this.#libc === undefined) return { buffer: this.#shared.buffer, offset: address };
+    return { buffer: this.#libc.window(this.#base + BigInt(address), length), offset: 0 };
   }
 
   /** Gives whole pages of a range of the arena back to the system; they read as zero afterwards. Needs FFI. */

@@ -303,7 +303,11 @@ export class Connection {
   /** Gives everything back once the application has closed and the peer needs nothing more of us. Whether it did. */
   #finishIfOver(): boolean {
     if (this.#released) return true;
-    if (!this.#machine.closeCalled || !(this.#machine.isClosed || this.#peerLost)) return false;
+    if (!this.#machine.closeCalled) return false;
+    // A server that has not read our Confirm yet still has to find our DMB, and in its own what we said last.
+    const { isClosed, peerFinished } = this.#machine;
+    const heard = isClosed && (peerFinished || this.#host.abi.dmbAttached(this.place.localDmb) !== 0);
+    if (!heard && !this.#peerLost) return false;
     this.#released = true;
     this.#host.release(this);
     this.#owner.closed();

@@ -13,6 +13,7 @@ export interface Abi {
   /** Results below are i32: an index, or a negative STATUS_*. */
   dmbRegister(owner: number, sizeClass: number, connSlot: number, randomLo: number, randomHi: number): number;
   dmbAttach(stack: number, tokenLo: number, tokenHi: number): number;
+  dmbAttached(index: number): number;
   dmbDetach(stack: number, index: number): number;
   dmbUnregister(owner: number, index: number): number;
   dmbTokenLo(index: number): number;

@@ -4,7 +4,6 @@
  * Owns both ends. The write end's number belongs to the stack *slot* for the life of the process: when a slot gets a new
  * stack, the new write end is moved over the old number in one step, so a late ring can never reach a foreign descriptor.
  */
-import { closeSync } from "node:fs";
 import { Socket } from "node:net";
 import type { Libc } from "./libc.js";
 
@@ -22,11 +21,11 @@ export function makeBell(libc: Libc, previous: number, onRing: () => void): numb
   let writeEnd = fresh;
   if (previous >= 0) {
     if (!libc.replaceDescriptor(fresh, previous)) {
-      closeSync(fresh);
-      closeSync(readEnd);
+      libc.close(fresh);
+      libc.close(readEnd);
       return -1;
     }
-    closeSync(fresh);
+    libc.close(fresh);
     writeEnd = previous;
   }
   const options = {

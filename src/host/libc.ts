@@ -24,6 +24,8 @@ interface Koffi {
 export interface Libc {
   /** An ordinary ArrayBuffer over the pages of `view`, which must outlive it. */
   alias(view: Uint8Array): ArrayBuffer;
+  /** An ordinary ArrayBuffer over `length` bytes at `address`. */
+  window(address: bigint, length: number): ArrayBuffer;
   /** Address of the first byte of `view`. */
   address(view: Uint8Array): bigint;
   /** A connected pair of unix stream sockets, non-blocking and close-on-exec; undefined when the system refuses. */
@@ -32,6 +34,7 @@ export interface Libc {
   ring(descriptor: number): boolean;
   /** Makes `target` refer to what `source` refers to, in one step. */
   replaceDescriptor(source: number, target: number): boolean;
+  close(descriptor: number): void;
   /** Gives back whole pages: they read as zero afterwards. */
   discard(address: bigint, length: number): boolean;
 }
@@ -44,9 +47,11 @@ function bind(koffi: Koffi): Libc {
   const send = library.func("intptr_t send(int fd, const void *data, size_t length, int flags)");
   const dup3 = library.func("int dup3(int source, int target, int flags)");
   const madvise = library.func("int madvise(uintptr_t address, size_t length, int advice)");
+  const close = library.func("int close(int fd)");
   const byte = Buffer.alloc(1, 1);
   return {
     alias: (view) => koffi.view(koffi.address(view), view.byteLength),
+    window: (address, length) => koffi.view(address, length),
     address: (view) => koffi.address(view),
     socketpair() {
       const pair = new Int32Array(2);
@@ -55,6 +60,9 @@ function bind(koffi: Koffi): Libc {
     },
     ring: (descriptor) => Number(send(descriptor, byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL)) === 1,
     replaceDescriptor: (source, target) => dup3(source, target, SOCK_CLOEXEC) === target,
+    close: (descriptor) => {
+      close(descriptor);
+    },
     discard: (address, length) => madvise(address, length, MADV_DONTNEED) === 0,
   };
 }

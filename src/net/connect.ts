@@ -14,7 +14,7 @@ import { ClcSocket } from "./clc-socket.js";
 import { type ConnectRequest, type EngineBinding, endpointsOf, type TcpHandle } from "./binding.js";
 import { NO_DEVICE, PEER_NO_SMC, threadContext } from "./context.js";
 import { filterLate, giveBack } from "./fallback-read.js";
-import type { SmcHandle } from "./handle.js";
+import { adaptSocket, type SmcHandle } from "./handle.js";
 import { Negotiation, type NegotiationContext } from "./negotiate.js";
 import { showStatus, smcdStatus, tcpStatus } from "./status.js";
 
@@ -176,6 +176,7 @@ function swap(engine: EngineBinding, socket: InternalSocket, onread: TcpHandle["
   upgraded.onread = onread;
   Reflect.deleteProperty(socket, "_handle");
   socket._handle = upgraded;
+  adaptSocket(socket);
 }
 
 function goOnAsTcp(

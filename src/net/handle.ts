@@ -6,8 +6,10 @@
  * something native asks for a StreamBase (http, tls, http2); from then on they go through readBuffer.
  */
 import { AsyncResource } from "node:async_hooks";
+import type { Socket } from "node:net";
 import { SWALLOW, type Connection, type ConnectionOwner } from "../conn/connection.js";
 import type { ConnectionHost } from "../conn/host.js";
+import { SmcError } from "../errors.js";
 import type { AddressOut, EngineBinding, JsStreamHandle, TcpHandle } from "./binding.js";
 
 /** libuv's numbers on Linux. */
@@ -59,6 +61,21 @@ class ReadSlab {
   used(length: number): void {
     this.offset = (this.offset + length + 7) & ~7;
   }
+}
+
+/**
+ * `net` resets only handles that are an `instanceof` TCP; a socket over SMC gets this method of its own instead.
+ */
+function resetAndDestroy(this: Socket & { _reset(): void; _handle: unknown }): Socket {
+  if (!this._handle) return this.destroy(new SmcError("EPIPE", "the socket is closed"));
+  if (this.connecting) this.once("connect", () => this._reset());
+  else this._reset();
+  return this;
+}
+
+/** Prepares a socket that lives on an SmcHandle, for what `net` decides by the handle's class. */
+export function adaptSocket(socket: object): void {
+  Object.defineProperty(socket, "resetAndDestroy", { value: resetAndDestroy, configurable: true, writable: true });
 }
 
 /** Builds the class: its base is an internal of the running engine. */

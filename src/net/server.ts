@@ -13,7 +13,7 @@ import { type AddressOut, endpointsOf, type TcpHandle } from "./binding.js";
 import { ClcSocket } from "./clc-socket.js";
 import { NO_DEVICE, PEER_NO_SMC, threadContext } from "./context.js";
 import { filterLate, giveBack } from "./fallback-read.js";
-import type { SmcHandle } from "./handle.js";
+import { adaptSocket, type SmcHandle } from "./handle.js";
 import { Negotiation, type NegotiationContext } from "./negotiate.js";
 import { type SmcStatus, showStatus, smcdStatus, tcpStatus } from "./status.js";
 
@@ -137,7 +137,10 @@ class Listener {
 
   /** Hands a connection to `net`, and its socket the status. */
   #deliver(handle: TcpHandle | SmcHandle, status: SmcStatus): void {
-    atBirth(handle, this.#context.engine.owner, (socket) => showStatus(socket, status));
+    atBirth(handle, this.#context.engine.owner, (socket) => {
+      showStatus(socket, status);
+      if (status.mode === "SMCD") adaptSocket(socket);
+    });
     this.#accept.call(this.#handle, 0, handle as TcpHandle);
   }
 

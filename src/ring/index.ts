@@ -9,7 +9,7 @@
 import type { Socket } from "node:net";
 import { isMainThread } from "node:worker_threads";
 import { EVENT_ILLEGAL, EVENT_RING, EVENT_STATE } from "../../assembly/shared/codes.js";
-import { CDC_SIZE } from "../../assembly/shared/layout.js";
+import { CDC_SIZE, CONN_LOCAL, CONN_LOCAL_SIZE, CONN_SND, CONN_SND_SIZE } from "../../assembly/shared/layout.js";
 import type { Connection } from "../conn/connection.js";
 import { SmcError } from "../errors.js";
 import { threadContext } from "../net/context.js";
@@ -31,7 +31,33 @@ export interface RingOptions {
   readonly spinUs?: number;
 }
 
+/** One ring as memory of its own, made when a view is first asked for. */
+class RingWindow {
+  readonly #stack: Stack;
+  readonly #address: number;
+  readonly #length: number;
+  #window: { buffer: ArrayBufferLike; offset: number } | undefined;
+
+  constructor(stack: Stack, address: number, length: number) {
+    this.#stack = stack;
+    this.#address = address;
+    this.#length = length;
+  }
+
+  view(address: number, length: number): Uint8Array {
+    this.#window ??= this.#stack.window(this.#address, this.#length);
+    return new Uint8Array(this.#window.buffer, this.#window.offset + address - this.#address, length);
+  }
+
+  /** The part after the wrap: from the ring's first byte. */
+  head(length: number): Uint8Array {
+    return this.view(this.#address, length);
+  }
+}
+
 class Ring {
+  readonly #sending: RingWindow;
+  readonly #receiving: RingWindow;
   readonly #socket: Socket;
   readonly #connection: Connection;
   readonly #stack: Stack;
@@ -48,6 +74,10 @@ class Ring {
     this.#connection = connection;
     this.#stack = stack;
     this.#conn = connection.place.conn;
+    const { abi } = stack;
+    const at = (offset: number): number => abi.connPeek(this.#conn, offset) >>> 0;
+    this.#sending = new RingWindow(stack, at(CONN_SND), at(CONN_SND_SIZE));
+    this.#receiving = new RingWindow(stack, at(CONN_LOCAL) + CDC_SIZE, at(CONN_LOCAL_SIZE));
     this.#spinTurns = options.spinUs === undefined ? SPIN_TURNS : Math.ceil(options.spinUs * 200);
   }
 
@@ -113,7 +143,7 @@ class Ring {
     const run = abi.txRun(this.#conn, length);
     if (run === 0) this.#full(length);
     this.#reserved = run;
-    return this.#stack.ringView(abi.txAddress(this.#conn), run);
+    return this.#sending.view(abi.txAddress(this.#conn), run);
   }
 
   /** Publishes the first `length` bytes of the view that `reserve` gave. Errors: SmcError EINVAL when it was shorter. */
@@ -173,12 +203,8 @@ class Ring {
       return [];
     }
     const first = abi.rxRun(this.#conn);
-    const address = abi.rxAddress(this.#conn);
-    const views = [this.#stack.ringView(address, first)];
-    if (first < readable) {
-      const { rcvbufSize } = this.#connection.info;
-      views.push(this.#stack.ringView(address + first - (rcvbufSize - CDC_SIZE), readable - first));
-    }
+    const views = [this.#receiving.view(abi.rxAddress(this.#conn), first)];
+    if (first < readable) views.push(this.#receiving.head(readable - first));
     return views;
   }
 

@@ -11,18 +11,33 @@ import {
   DMB_STATE,
   DMB_TABLE_OFFSET,
 } from "../../assembly/shared/layout.js";
+import type { Abi } from "../../src/engine/abi.js";
 import { prngFor } from "../support/prng.js";
 import { ageCursors, connectPair, MODES, type Pair, Rig } from "./rig.js";
 
-const rig = new Rig();
-const { abi } = rig;
-const owner = rig.stack(1);
-const peer = rig.stack(2);
-const other = rig.stack(3);
-const allFree = abi.arenaFreeBlocks();
+// A fresh arena for each test: what one leaves behind cannot fail another.
+let rig: Rig;
+let abi: Abi;
+let owner: number;
+let peer: number;
+let other: number;
+let allFree: number;
+
+function scene(): void {
+  rig = new Rig();
+  abi = rig.abi;
+  owner = rig.stack(1);
+  peer = rig.stack(2);
+  other = rig.stack(3);
+  allFree = abi.arenaFreeBlocks();
+}
+
+function allBack(): void {
+  assert.is(abi.arenaFreeBlocks(), allFree, "every block came back");
+}
 
 const orders = suite("DMB orders");
-orders.after.each(() => assert.is(abi.arenaFreeBlocks(), allFree, "every block came back"));
+orders.before.each(scene);
 
 orders("registered buffers are zero, aligned to their size, and say whose they are", () => {
   for (let sizeClass = 0; sizeClass <= 6; sizeClass++) {
@@ -36,6 +51,7 @@ orders("registered buffers are zero, aligned to their size, and say whose they a
     assert.is(abi.arenaFreeBlocks(), allFree - (1 << sizeClass));
     assert.is(abi.dmbUnregister(owner, dmb), STATUS_OK);
   }
+  allBack();
 });
 
 orders("unregistered without an attacher: free at once", () => {
@@ -43,6 +59,7 @@ orders("unregistered without an attacher: free at once", () => {
   assert.is(abi.dmbUnregister(owner, dmb), STATUS_OK);
   assert.is(abi.arenaFreeBlocks(), allFree);
   assert.is(abi.dmbUnregister(owner, dmb), STATUS_UNKNOWN, "only once");
+  allBack();
 });
 
 orders("attach, detach, unregister", () => {
@@ -54,6 +71,7 @@ orders("attach, detach, unregister", () => {
   assert.is(rig.attach(other, dmb), dmb, "after a detach the next may attach");
   assert.is(abi.dmbDetach(other, dmb), STATUS_OK);
   assert.is(abi.dmbUnregister(owner, dmb), STATUS_OK);
+  allBack();
 });
 
 orders("the owner may go first: the buffer stays until the attacher lets go", () => {
@@ -67,6 +85,7 @@ orders("the owner may go first: the buffer stays until the attacher lets go", ()
   assert.is(rig.attach(other, dmb), STATUS_UNKNOWN, "a dying buffer takes no attacher");
   assert.is(abi.dmbDetach(peer, dmb), STATUS_OK);
   abi.dmbUnregister(other, next);
+  allBack();
 });
 
 orders("one attacher at a time", () => {
@@ -76,6 +95,7 @@ orders("one attacher at a time", () => {
   assert.is(rig.attach(peer, dmb), STATUS_BUSY);
   abi.dmbUnregister(owner, dmb);
   abi.dmbDetach(peer, dmb);
+  allBack();
 });
 
 orders("a hold is dropped by its holder alone", () => {
@@ -88,6 +108,7 @@ orders("a hold is dropped by its holder alone", () => {
   abi.dmbUnregister(owner, dmb);
   assert.is(abi.dmbUnregister(owner, dmb), STATUS_UNKNOWN);
   abi.dmbDetach(peer, dmb);
+  allBack();
 });
 
 orders("a stack may attach its own buffer", () => {
@@ -96,10 +117,11 @@ orders("a stack may attach its own buffer", () => {
   assert.is(abi.dmbUnregister(owner, dmb), STATUS_OK);
   assert.is(abi.arenaFreeBlocks(), allFree - 1);
   assert.is(abi.dmbDetach(owner, dmb), STATUS_OK);
+  allBack();
 });
 
 const tokens = suite("DMB tokens");
-tokens.after.each(() => assert.is(abi.arenaFreeBlocks(), allFree, "every block came back"));
+tokens.before.each(scene);
 
 tokens("only the whole token attaches: any other bit pattern is unknown", () => {
   const dmb = rig.register(owner, 0);
@@ -112,6 +134,7 @@ tokens("only the whole token attaches: any other bit pattern is unknown", () => 
   assert.is(abi.dmbAttach(peer, lo, hi), dmb);
   abi.dmbDetach(peer, dmb);
   abi.dmbUnregister(owner, dmb);
+  allBack();
 });
 
 tokens("random tokens find nothing", () => {
@@ -119,6 +142,7 @@ tokens("random tokens find nothing", () => {
   const dmb = rig.register(owner, 0);
   for (let i = 0; i < 20_000; i++) assert.is(abi.dmbAttach(peer, prng.u32(), prng.u32()), STATUS_UNKNOWN);
   abi.dmbUnregister(owner, dmb);
+  allBack();
 });
 
 tokens("a token dies with its registration, also when the entry is used again", () => {
@@ -134,6 +158,7 @@ tokens("a token dies with its registration, also when the entry is used again", 
   assert.is(abi.dmbAttach(peer, lo, hi), STATUS_UNKNOWN);
   assert.is(abi.dmbUnregister(owner, dmb), STATUS_UNKNOWN, "the earlier owner has no say");
   abi.dmbUnregister(other, again);
+  allBack();
 });
 
 tokens("the generation goes round without touching owner or flags", () => {
@@ -147,30 +172,37 @@ tokens("the generation goes round without touching owner or flags", () => {
   assert.is(rig.attach(peer, dmb), dmb);
   abi.dmbDetach(peer, dmb);
   assert.is(abi.dmbUnregister(owner, dmb), STATUS_OK);
+  allBack();
 });
 
 const zeroed = suite("DMB reuse");
-zeroed.after.each(() => assert.is(abi.arenaFreeBlocks(), allFree, "every block came back"));
+zeroed.before.each(scene);
 
-/** Fails if a free block of the arena holds anything. */
+/** Fails if a block is still taken, or a byte of the arena not zero. */
 function allZero(): void {
   const end = BLOCKS_OFFSET + rig.blocks * BLOCK_SIZE;
   const words = new BigUint64Array(rig.memory.buffer, BLOCKS_OFFSET, (end - BLOCKS_OFFSET) / 8);
   const found = words.findIndex((word) => word !== 0n);
+  allBack();
   assert.is(found, -1, `a byte of an earlier connection at block offset ${found * 8}`);
 }
 
 const SECRET = Buffer.alloc(1 << 20, 0xee);
 
+/** Sends `bytes` each way and reads them, through as many laps as it takes. */
 function exchange({ left, right }: Pair, bytes: number): void {
-  for (let done = 0; done < bytes; ) {
-    const sent = left.write(SECRET.subarray(0, bytes - done));
-    right.write(SECRET.subarray(0, sent));
-    right.read(sent);
-    left.read(sent);
-    left.abi.rxFlush(left.conn);
-    right.abi.rxFlush(right.conn);
-    done += sent;
+  for (const [from, to] of [
+    [left, right],
+    [right, left],
+  ] as const) {
+    for (let sent = 0, read = 0; read < bytes; ) {
+      from.abi.txRefresh(from.conn);
+      sent += from.write(SECRET.subarray(0, bytes - sent));
+      const got = to.read(1 << 20).length;
+      assert.ok(got > 0, "the stream goes on");
+      to.abi.rxFlush(to.conn);
+      read += got;
+    }
   }
 }
 
@@ -220,6 +252,7 @@ zeroed("a buffer of a dead owner or attacher is zeroed whole, noted or not", () 
 });
 
 const exhaustion = suite("DMB exhaustion");
+exhaustion.before.each(scene);
 
 exhaustion("blocks: the last one is given out, then STATUS_NO_MEMORY, and what is freed can be had again", () => {
   const taken: number[] = [];
@@ -272,6 +305,7 @@ exhaustion("entries: with blocks left over, the table's end is STATUS_NO_MEMORY 
 });
 
 const random = suite("DMB random");
+random.before.each(scene);
 
 random("10,000 random steps of three stacks in two threads: the table agrees with a plain account of it", () => {
   const threads = [rig.instance(), rig.instance()];

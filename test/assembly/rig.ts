@@ -277,6 +277,11 @@ export function cursor(wrap: number, count: number): bigint {
 
 /** Moves an idle connection to the given cursors, both directions: as if it had carried that much. */
 export function ageCursors(pair: Pair, wrap: number, count: number): void {
+  for (const end of [pair.left, pair.right]) end.abi.rxFlush(end.conn);
+  for (const end of [pair.left, pair.right]) {
+    end.abi.connSample(end.conn);
+    assert.is(end.abi.connDrained(end.conn), 1, "idle");
+  }
   for (const [from, to] of [
     [pair.left, pair.right],
     [pair.right, pair.left],

@@ -141,6 +141,23 @@ test("smc: { enabled: false } on either side is plain TCP for both", async () =>
   }
 });
 
+test("negotiateAlways on the server gives a plain client's first bytes to the application", async () => {
+  const [server, port] = await listen(transport("smcd"), { smc: { negotiateAlways: true } });
+  server.on("connection", (socket: Socket) => socket.pipe(socket));
+  for (const first of ["H", "HELO\r\n", "x".repeat(300_000)]) {
+    const socket = dial(transport("net"), port);
+    socket.end(first);
+    assert.ok(String(await readAll(socket)) === first, `the echo of ${first.length} bytes`);
+    await closed(socket);
+  }
+  const ours = dial(transport("smcd"), port, { smc: { negotiateAlways: true } });
+  ours.end("and SMC");
+  assert.is(String(await readAll(ours)), "and SMC");
+  assert.is(ours.smc?.mode, "SMCD");
+  await closed(ours);
+  await shut(server);
+});
+
 test("a plain server that takes over the port of an smcnet server is met as TCP, and the reverse as SMC", async () => {
   const [smcd, plain] = [transport("smcd"), transport("net")];
   const [first, port] = await listen(smcd);

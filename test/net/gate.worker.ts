@@ -35,7 +35,7 @@ const server = smc.createServer((socket) => {
     got += chunk.toString("latin1");
     socket.write(chunk);
   });
-  void seen.closed().then(() => tell({ kind: "connection over", got, code: seen.error?.["code"] }));
+  socket.on("close", () => tell({ kind: "connection over", got, code: seen.error?.["code"] }));
 });
 server.listen(0, "127.0.0.1", () => tell({ kind: "listening", port: (server.address() as AddressInfo).port }));
 
@@ -44,7 +44,7 @@ parentPort!.on("message", (request: GateRequest) => {
     const socket = smc.connect({ host: "127.0.0.1", port: request.port });
     const seen = journal(socket);
     socket.resume();
-    void seen.closed().then(() => tell({ kind: "dial over", events: seen.events, code: seen.error?.["code"] }));
+    socket.on("close", () => tell({ kind: "dial over", events: seen.events, code: seen.error?.["code"] }));
   }
   stop();
 });

@@ -25,11 +25,12 @@ interface Answer {
 function ask(agent: http.Agent, port: number, path: string, body: Buffer): Promise<Answer> {
   const answer = new Promise<Answer>((resolve, reject) => {
     const request = http.request({ agent, port, path, host: "127.0.0.1", method: "POST" }, (response) => {
+      const { socket } = response;
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.on("error", reject);
       response.on("end", () => {
-        const { statusCode, headers, socket } = response;
+        const { statusCode, headers } = response;
         resolve({ mode: String(headers["x-mode"]), status: statusCode!, body: Buffer.concat(chunks), socket });
       });
     });

@@ -170,7 +170,18 @@ export class ClientEnd extends End {
 
   /** A socket on its way, nothing awaited. */
   dial(options: DialOptions = {}): Socket {
-    return this.keep(dial(this.transport, this.address.port, { ...this.scenario.dial, ...options }), "client");
+    return this.keep(this.#start(options), "client");
+  }
+
+  /** As dial, for a connection the server turns away: nothing is promised about what carries it. */
+  dialUnwelcome(options: DialOptions = {}): Socket {
+    const socket = this.#start(options);
+    this.sockets.add(socket);
+    return socket;
+  }
+
+  #start(options: DialOptions): Socket {
+    return dial(this.transport, this.address.port, { ...this.scenario.dial, ...options });
   }
 
   /** A connected socket. */

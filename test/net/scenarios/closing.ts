@@ -228,12 +228,14 @@ export const closing: readonly Scenario[] = [
       const socket = await end.accept();
       const seen = journal(socket);
       socket.resume();
+      end.tell("accepted");
       await seen.closed();
       return { events: seen.events, error: seen.error };
     },
     async client(end) {
       const socket = await end.connect();
       const seen = journal(socket);
+      await end.heard("accepted");
       socket.resetAndDestroy();
       await seen.closed();
       const events = [...seen.events];
@@ -328,10 +330,14 @@ export const closing: readonly Scenario[] = [
       end.server.close((error) => events.push(`called back: ${error}`));
       const listening = end.server.listening;
       end.tell("closing");
+      const closed = happens(socket, "close");
       await readAll(socket);
-      await closing;
-      await new Promise((resolve) => setImmediate(resolve));
-      return { events, listening, again: String(await new Promise((resolve) => end.server.close(resolve))) };
+      await Promise.all([closing, closed]);
+      return {
+        events: [...events],
+        listening,
+        again: String(await new Promise((resolve) => end.server.close(resolve))),
+      };
     },
     async client(end) {
       const socket = await end.connect();

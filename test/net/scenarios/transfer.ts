@@ -58,6 +58,8 @@ const TEXTS: readonly [string, BufferEncoding][] = [
 export const transfer: readonly Scenario[] = [
   {
     name: "random sizes in both directions at once",
+    serve: { allowHalfOpen: true },
+    dial: { allowHalfOpen: true },
     async server(end) {
       return bothWays(end, await end.accept(), "from the server", "from the client");
     },

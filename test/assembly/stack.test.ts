@@ -1,0 +1,202 @@
+/** Stack slots: taken and freed; and reaping, whatever the dead thread was in the middle of. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import {
+  ARMED_BELL,
+  DMB_BUSY,
+  EVENT_RING,
+  LISTENER_BUSY,
+  STATUS_NO_MEMORY,
+  STATUS_OK,
+  STATUS_UNKNOWN,
+} from "../../assembly/shared/codes.js";
+import {
+  ARENA_DMBS_OFFSET,
+  BLOCK_SIZE,
+  BLOCK_TABLE_OFFSET,
+  BLOCKS_OFFSET,
+  LISTENER_STATE,
+  LISTENER_TABLE_OFFSET,
+  STACK_ARMED,
+  STACK_CAPACITY,
+} from "../../assembly/shared/layout.js";
+import { stackWord } from "../../src/engine/memory.js";
+import { connectPair, Rig } from "./rig.js";
+
+const NOBODY = 0xffffffff;
+
+const slots = suite("stack slots");
+
+slots("given out one by one, then STATUS_NO_MEMORY; a reaped slot is free again, under the next generation", () => {
+  const { abi } = new Rig();
+  for (let slot = 0; slot < STACK_CAPACITY; slot++) assert.is(abi.stackAcquire(100 + slot, NOBODY), slot);
+  assert.is(abi.stackAcquire(999, NOBODY), STATUS_NO_MEMORY);
+  assert.is(abi.stackGeneration(17), 1);
+  abi.stackReap(17, 0);
+  assert.is(abi.stackGeneration(17), 0);
+  assert.is(abi.stackAcquire(999, NOBODY), 17);
+  assert.is(abi.stackGeneration(17), 2);
+});
+
+slots("found by the thread that has them, as long as they live", () => {
+  const { abi } = new Rig();
+  abi.stackAcquire(7, NOBODY);
+  abi.stackAcquire(8, NOBODY);
+  assert.is(abi.stackOfThread(8), 1);
+  assert.is(abi.stackOfThread(9), -1);
+  abi.stackReap(1, 0);
+  assert.is(abi.stackOfThread(8), -1);
+  assert.is(abi.stackGeneration(STACK_CAPACITY), 0, "no such slot");
+});
+
+slots("two threads never get the same one", () => {
+  const rig = new Rig();
+  const other = rig.instance();
+  const taken = new Set<number>();
+  for (let i = 0; i < STACK_CAPACITY; i++) taken.add((i % 2 === 0 ? rig.abi : other).stackAcquire(i, NOBODY));
+  assert.is(taken.size, STACK_CAPACITY);
+});
+
+const reaping = suite("reaping");
+
+reaping("listeners, claims, intents, control bits and doorbell of the dead are gone", () => {
+  const { abi } = new Rig();
+  const actor = abi.stackAcquire(1, NOBODY);
+  const dead = abi.stackAcquire(2, NOBODY);
+  abi.listenerEnter(dead, 80, 0);
+  assert.ok(abi.claimMake(dead) >= 0);
+  const sequence = abi.intentBegin(dead, actor);
+  abi.stackArm(dead, ARMED_BELL);
+  abi.stackReap(dead, actor);
+  assert.is(abi.listenerFind(actor, 80, 0), -1);
+  assert.is(abi.claimMatch(actor, dead), 0);
+  assert.is(abi.intentOpen(dead, actor, sequence), 0);
+  assert.is.not(abi.stackControl(actor), 0, "who waited for the dead one's intent is told");
+  assert.is(abi.stackAcquire(3, NOBODY), dead);
+  assert.is(abi.stackControl(dead), 0);
+  assert.is(abi.stackDisarm(dead), 0);
+  assert.is(abi.cqPoll(dead), 0);
+});
+
+reaping("a sleeper that is told by way of its bell can still be woken afterwards", () => {
+  const rig = new Rig();
+  const actor = rig.stack(1);
+  const sleeper = rig.stack(2);
+  const dead = rig.stack(3);
+  rig.abi.stackArm(sleeper, ARMED_BELL);
+  rig.abi.stackReap(dead, actor);
+  const armed = rig.u32(stackWord(sleeper, STACK_ARMED));
+  assert.is(armed, ARMED_BELL, "its arming was taken, and nobody was asked to ring");
+  assert.is(rig.abi.stackNudge(sleeper), EVENT_RING);
+});
+
+reaping("the bell's descriptor stays with the slot", () => {
+  const { abi } = new Rig();
+  abi.stackAcquire(1, NOBODY);
+  abi.stackSetBell(0, 42);
+  abi.stackReap(0, 1);
+  assert.is(abi.stackBell(0), 42);
+});
+
+reaping("a stack is reaped once: the second time nothing happens to its successor", () => {
+  const rig = new Rig();
+  const { abi } = rig;
+  const actor = rig.stack(1);
+  const dead = rig.stack(2);
+  abi.stackReap(dead, actor);
+  const dmb = rig.register(actor, 0);
+  abi.stackReap(dead, actor);
+  assert.is(abi.dmbUnregister(actor, dmb), STATUS_OK);
+});
+
+reaping("buffers in every phase: the dead one's holds are dropped, others' are kept", () => {
+  const rig = new Rig();
+  const { abi } = rig;
+  const actor = rig.stack(1);
+  const dead = rig.stack(2);
+  const free = abi.arenaFreeBlocks();
+  const alone = rig.register(dead, 3);
+  const attached = rig.register(dead, 2);
+  rig.attach(actor, attached);
+  const foreign = rig.register(actor, 1);
+  rig.attach(dead, foreign);
+  const orphan = rig.register(actor, 0);
+  rig.attach(dead, orphan);
+  abi.dmbUnregister(actor, orphan);
+  const selfish = rig.register(dead, 0);
+  rig.attach(dead, selfish);
+  const bystander = rig.register(actor, 0);
+  abi.stackReap(dead, actor);
+  assert.is(abi.arenaFreeBlocks(), free - 4 - 2 - 1, "what others still hold");
+  assert.is(abi.dmbDetach(actor, attached), STATUS_OK);
+  assert.is(abi.dmbUnregister(actor, foreign), STATUS_OK);
+  assert.is(abi.dmbUnregister(actor, bystander), STATUS_OK);
+  for (const gone of [alone, orphan, selfish]) assert.is(abi.dmbUnregister(dead, gone), STATUS_UNKNOWN);
+  assert.is(abi.arenaFreeBlocks(), free);
+});
+
+/** Leaves entry `index` as a thread does that was killed while it allocated or freed for stack `owner`. */
+function leaveBusy(rig: Rig, index: number, owner: number, blocks: readonly number[]): void {
+  rig.setU32(rig.entry(index), (1 << 18) | (owner << 4) | DMB_BUSY);
+  for (const block of blocks) {
+    rig.setU32(BLOCK_TABLE_OFFSET + block * 4, index + 1);
+    rig.bytes.fill(0xee, BLOCKS_OFFSET + block * BLOCK_SIZE, BLOCKS_OFFSET + (block + 1) * BLOCK_SIZE);
+  }
+}
+
+reaping("killed while allocating or freeing: its blocks are found by their tag, zeroed and freed, and the entry is", () => {
+  const rig = new Rig();
+  const { abi } = rig;
+  const actor = rig.stack(1);
+  const dead = rig.stack(2);
+  const free = abi.arenaFreeBlocks();
+  rig.setU32(ARENA_DMBS_OFFSET, 8);
+  leaveBusy(rig, 5, dead, [100, 101, 107]);
+  leaveBusy(rig, 6, actor, [200]);
+  abi.stackReap(dead, actor);
+  assert.is(rig.u32(rig.entry(5)) & 0xf, 0);
+  assert.is(rig.u32(rig.entry(6)) & 0xf, DMB_BUSY, "a living stack's work is left alone");
+  assert.is(abi.arenaFreeBlocks(), free - 1);
+  for (const block of [100, 101, 107])
+    assert.ok(rig.take(BLOCKS_OFFSET + block * BLOCK_SIZE, BLOCK_SIZE).every((byte) => byte === 0));
+});
+
+reaping("killed between taking a new entry and raising the high-water mark: the entry is free again", () => {
+  const rig = new Rig();
+  const actor = rig.stack(1);
+  const dead = rig.stack(2);
+  assert.is(rig.u32(ARENA_DMBS_OFFSET), 0);
+  leaveBusy(rig, 0, dead, []);
+  rig.abi.stackReap(dead, actor);
+  assert.is(rig.u32(rig.entry(0)) & 0xf, 0, "an entry that nobody owns and nobody can take");
+});
+
+reaping("killed while entering a listener: the entry is free again", () => {
+  const rig = new Rig();
+  const actor = rig.stack(1);
+  const dead = rig.stack(2);
+  rig.setU32(LISTENER_TABLE_OFFSET + LISTENER_STATE, (1 << 16) | (dead << 8) | LISTENER_BUSY);
+  rig.abi.stackReap(dead, actor);
+  assert.is(rig.abi.listenerEnter(actor, 80, 0), 0);
+});
+
+reaping("the survivor of a connection can go on publishing into the dead one's buffer until it lets go", () => {
+  const rig = new Rig();
+  const free = rig.abi.arenaFreeBlocks();
+  const left = rig.stack(1);
+  const dead = rig.stack(2);
+  const pair = connectPair(rig, { mode: "attached" }, left, dead);
+  pair.left.write(Buffer.alloc(1000, 1));
+  rig.abi.stackReap(dead, left);
+  const heir = rig.stack(3);
+  assert.is(heir, dead, "the slot has a new stack");
+  pair.left.write(Buffer.alloc(1000, 1));
+  const fresh = rig.register(heir, 0);
+  assert.ok(rig.take(rig.base(fresh), BLOCK_SIZE).every((byte) => byte === 0), "none of it reaches the heir's buffers");
+  assert.is(rig.abi.dmbUnregister(heir, fresh), STATUS_OK);
+  rig.abi.stackReap(left, heir);
+  assert.is(rig.abi.arenaFreeBlocks(), free);
+});
+
+slots.run();
+reaping.run();
