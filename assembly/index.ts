@@ -17,7 +17,7 @@ import {
   stackAddress,
 } from "./conn";
 import { cqPoll as poll } from "./cq";
-import { rmbeAddress, rmbeConsume, rmbeFlush, rmbeReadable, rmbeRun } from "./rmbe";
+import { rmbeAddress, rmbeConsume, rmbeFlush, rmbeReadable, rmbeRun, rmbeStart } from "./rmbe";
 import { CONN_RX_FLAGS, CONN_SIZE, CONN_UNSENT, LAYOUT_VERSION } from "./shared/layout";
 import { sndbufAddress, sndbufMove, sndbufPrepare, sndbufRun, sndbufSpace } from "./sndbuf";
 
@@ -131,6 +131,10 @@ export function rxRun(conn: u32): u32 {
 
 export function rxAddress(conn: u32): u32 {
   return rmbeAddress(conn);
+}
+
+export function rxStart(conn: u32): u32 {
+  return rmbeStart(conn);
 }
 
 export function rxConsume(conn: u32, length: u32): u32 {

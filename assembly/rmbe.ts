@@ -33,6 +33,12 @@ export function rmbeAddress(conn: usize): u32 {
   return load<u32>(conn + CONN_LOCAL) + CDC_SIZE + cursorCount(load<u64>(conn + CONN_RX_CONS));
 }
 
+/** Address of the ring's first byte: where the second run begins. */
+@inline
+export function rmbeStart(conn: usize): u32 {
+  return load<u32>(conn + CONN_LOCAL) + CDC_SIZE;
+}
+
 /** Bytes to receive at rmbeAddress before the end of the ring. */
 @inline
 export function rmbeRun(conn: usize): u32 {

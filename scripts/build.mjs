@@ -102,7 +102,9 @@ async function buildTests() {
     chunkNames: "chunks/[name]-[hash]",
     packages: "external",
     // src/host loads koffi by require, which ESM does not have.
-    banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
+    banner: {
+      js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+    },
   });
 }
 

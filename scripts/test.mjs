@@ -51,7 +51,15 @@ function runFile(path) {
       clearTimeout(timer);
       const { total, passed, skipped } = counts(output);
       const crashed = (code !== 0 && total - passed - skipped === 0) || total === 0;
-      resolve({ output, passed, skipped, failed: total - passed - skipped + (crashed ? 1 : 0), code, signal, ms: Date.now() - started });
+      resolve({
+        output,
+        passed,
+        skipped,
+        failed: total - passed - skipped + (crashed ? 1 : 0),
+        code,
+        signal,
+        ms: Date.now() - started,
+      });
     });
   });
 }
@@ -79,7 +87,9 @@ for (const file of files) {
   sum.skipped += result.skipped;
   const verdict = result.failed > 0 ? `${result.failed} FAILED` : "ok";
   const skipped = result.skipped > 0 ? `, ${result.skipped} skipped` : "";
-  console.log(`${file.padEnd(44)} ${String(result.passed).padStart(5)} ${verdict}${skipped} (${(result.ms / 1000).toFixed(1)} s)`);
+  console.log(
+    `${file.padEnd(44)} ${String(result.passed).padStart(5)} ${verdict}${skipped} (${(result.ms / 1000).toFixed(1)} s)`,
+  );
   if (result.failed > 0 || result.skipped > 0 || process.env.SMC_TEST_VERBOSE) console.log(result.output);
 }
 console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);

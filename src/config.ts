@@ -69,6 +69,14 @@ export const OPTIONS = {
   ),
 } as const;
 
+/**
+ * Whether version 1 of CLC may be offered and accepted: it knows no EIDs, so it is out as soon as EIDs are chosen to say
+ * who may meet whom; unless version 1 is all there shall be.
+ */
+export function allowsVersion1({ clcVersion, ueids }: SmcOptions): boolean {
+  return clcVersion === 1 || ueids.join() === OPTIONS.ueids.value.join();
+}
+
 type ValueOf<O> = O extends NumberOption ? number : O extends FlagOption ? boolean : readonly string[];
 export type SmcOptions = { readonly [K in keyof typeof OPTIONS]: ValueOf<(typeof OPTIONS)[K]> };
 

@@ -48,7 +48,10 @@ export class Socket extends net.Socket {
 
 /** A net.Server that accepts SMC. */
 export class Server extends net.Server {
-  constructor(options?: (net.ServerOpts & WithSmcOptions) | ((socket: net.Socket) => void), listener?: (socket: net.Socket) => void) {
+  constructor(
+    options?: (net.ServerOpts & WithSmcOptions) | ((socket: net.Socket) => void),
+    listener?: (socket: net.Socket) => void,
+  ) {
     if (typeof options === "function") super(options);
     else super(options, listener);
     hookServer(this, merged(typeof options === "object" ? options.smc : undefined));

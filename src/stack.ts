@@ -9,8 +9,6 @@ import { writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { getEnvironmentData, setEnvironmentData, threadId, type Worker } from "node:worker_threads";
 import {
-  ARENA_GID_HI_OFFSET,
-  ARENA_GID_LO_OFFSET,
   BLOCK_SIZE,
   CONN_CAPACITY,
   LAYOUT_VERSION,
@@ -27,6 +25,7 @@ import type { Abi } from "./engine/abi.js";
 import { AliasCopy, AlignedCopy, aliasWorks, type RingCopy } from "./engine/copy.js";
 import { instantiateEngine } from "./engine/load.js";
 import {
+  arenaGid,
   bequeathArena,
   keyView,
   type Reservation,
@@ -109,9 +108,7 @@ export class Stack implements ConnectionHost {
     this.#libc = libc;
     this.#base = libc === undefined ? 0n : libc.address(shared);
     this.copy = aliased ? new AliasCopy(alias) : this.#alignedCopy(shared);
-    const gid = new DataView(memory.buffer).getBigUint64(ARENA_GID_LO_OFFSET, true);
-    if (ARENA_GID_HI_OFFSET !== ARENA_GID_LO_OFFSET + 4) throw new RangeError("GID halves are not adjacent");
-    this.lo = new LoDevice(abi, gid, slot, abi.stackGeneration(slot));
+    this.lo = new LoDevice(abi, arenaGid(memory), slot, abi.stackGeneration(slot));
     const bell = libc === undefined ? -1 : makeBell(libc, abi.stackBell(slot) - 1, () => this.#loop.bell());
     if (bell >= 0) abi.stackSetBell(slot, bell + 1);
     this.#loop = new PollLoop({

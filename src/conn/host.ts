@@ -1,9 +1,10 @@
 /**
  * What a connection needs of its stack: the data plane, copies, counters, and three favours.
  */
-import type { RingCopy } from "../engine/copy.js";
-import type { Abi } from "../engine/abi.js";
+
 import type { Counters } from "../diag/counters.js";
+import type { Abi } from "../engine/abi.js";
+import type { RingCopy } from "../engine/copy.js";
 import type { Connection } from "./connection.js";
 
 export interface ConnectionHost {

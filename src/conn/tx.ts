@@ -4,7 +4,13 @@
  * Owns the queue and the place of the close flags behind it. Does not know why a flag is sent. A write that fits is one
  * copy and one publish, and leaves nothing here.
  */
-import { EVENT_ILLEGAL, EVENT_RING, STATE_CONN_ABORT, STATE_CONN_CLOSED, STATE_DONE_WRITING } from "../../assembly/shared/codes.js";
+import {
+  EVENT_ILLEGAL,
+  EVENT_RING,
+  STATE_CONN_ABORT,
+  STATE_CONN_CLOSED,
+  STATE_DONE_WRITING,
+} from "../../assembly/shared/codes.js";
 import type { ConnectionHost } from "./host.js";
 
 /** How a write ended: 0, or a negative errno of libuv. */

@@ -65,6 +65,7 @@ export interface Abi {
   rxReadable(conn: number): number;
   rxRun(conn: number): number;
   rxAddress(conn: number): number;
+  rxStart(conn: number): number;
   rxConsume(conn: number, length: number): number;
   rxFlush(conn: number): void;
 

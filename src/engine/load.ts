@@ -3,8 +3,9 @@
  *
  * Refuses a wasm whose layout differs from the constants this code was built with.
  */
-import wasmBytes from "../../build/smcnet.wasm";
+
 import { LAYOUT_VERSION } from "../../assembly/shared/layout.js";
+import wasmBytes from "../../build/smcnet.wasm";
 import { SmcError } from "../errors.js";
 import type { Abi } from "./abi.js";
 

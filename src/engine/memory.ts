@@ -5,6 +5,8 @@
  */
 import { getEnvironmentData, setEnvironmentData } from "node:worker_threads";
 import {
+  ARENA_GID_HI_OFFSET,
+  ARENA_GID_LO_OFFSET,
   BLOCKS_OFFSET,
   CONN_CAPACITY,
   LAYOUT_VERSION,
@@ -62,6 +64,13 @@ export function bequeathArena({ memory, module }: Inheritance): void {
 /** The shared view of the whole arena: for FFI addresses and for copies where there is no plain alias. */
 export function sharedView(memory: WebAssembly.Memory): Uint8Array<SharedArrayBuffer> {
   return new Uint8Array(memory.buffer as unknown as SharedArrayBuffer);
+}
+
+/** The arena's 64-bit GID, as arenaInit stored it. */
+export function arenaGid(memory: WebAssembly.Memory): bigint {
+  const header = new DataView(memory.buffer);
+  const high = BigInt(header.getUint32(ARENA_GID_HI_OFFSET, true));
+  return (high << 32n) | BigInt(header.getUint32(ARENA_GID_LO_OFFSET, true));
 }
 
 function stackAddress(stack: number): number {

@@ -49,7 +49,16 @@ export class LinkGroups {
   create(device: string, peerGid: bigint, peerGidExt: bigint | undefined, version: 1 | 2): LinkGroup {
     const id = this.#nextId;
     this.#nextId = (this.#nextId + ID_STEP) >>> 0 || ID_STEP;
-    const group = { id, device, peerGid, peerGidExt, version, connections: 0, established: false, idleSince: Date.now() };
+    const group = {
+      id,
+      device,
+      peerGid,
+      peerGidExt,
+      version,
+      connections: 0,
+      established: false,
+      idleSince: Date.now(),
+    };
     this.#groups.push(group);
     return group;
   }

@@ -113,7 +113,8 @@ function probe(): EngineBinding {
   const stateWorks = result.state instanceof Int32Array || ArrayBuffer.isView(result.state);
   const readWorks = typeof handle.onread === "function" && typeof handle.readStart === "function";
   socket.destroy();
-  if (!stateWorks || !readWorks || typeof result.JSStream !== "function") throw new TypeError("stream state or methods");
+  if (!stateWorks || !readWorks || typeof result.JSStream !== "function")
+    throw new TypeError("stream state or methods");
   return result;
 }
 

@@ -31,7 +31,8 @@ export class ClcSocket {
     this.#engine = engine;
     this.tcp = tcp;
     this.#ownBuffer = ownBuffer;
-    this.#onread = tcp.onread;
+    // An accepted handle has none yet; the engine aborts on anything but a function.
+    this.#onread = typeof tcp.onread === "function" ? tcp.onread : () => {};
   }
 
   startReading(port: ClcSocketPort): void {

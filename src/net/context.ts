@@ -5,8 +5,8 @@
  */
 import { type FallbackReason, localFallback } from "../clc/fallback.js";
 import { readOptions, type SmcOptions } from "../config.js";
-import { debug } from "../trace.js";
 import { type Arena, openArena, reapDeadWorkers, Stack } from "../stack.js";
+import { debug } from "../trace.js";
 import { DIAGNOSIS } from "../wire/clc-diagnosis.js";
 import { engineBinding } from "./binding.js";
 import { defineSmcHandle } from "./handle.js";

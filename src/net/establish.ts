@@ -6,8 +6,8 @@
 import type { Agreement, LocalEndpoint } from "../clc/agreement.js";
 import type { SmcOptions } from "../config.js";
 import { type ClcSocketInfo, Connection, type ConnectionInfo, type ConnectionOwner } from "../conn/connection.js";
-import { sizeClassFor } from "../device/lo.js";
 import type { RegisteredDmb } from "../device/device.js";
+import { sizeClassFor } from "../device/lo.js";
 import { sizeBin } from "../diag/counters.js";
 import type { LinkGroup } from "../lgr/link-group.js";
 import type { Stack } from "../stack.js";
@@ -41,7 +41,10 @@ export class Establishment {
   register(peer: GroupPeer): LocalEndpoint | number {
     const { linkGroups, lo } = this.#stack;
     const known = linkGroups.find(lo.name, peer.gid, peer.gidExt);
-    return this.#takeLocal(known ?? linkGroups.create(lo.name, peer.gid, peer.gidExt, peer.version), known === undefined);
+    return this.#takeLocal(
+      known ?? linkGroups.create(lo.name, peer.gid, peer.gidExt, peer.version),
+      known === undefined,
+    );
   }
 
   /** Client: link group as the Accept says, own buffer, then the peer's. A diagnosis where it cannot be. */

@@ -7,7 +7,7 @@
  */
 import { AsyncResource } from "node:async_hooks";
 import type { Socket } from "node:net";
-import { SWALLOW, type Connection, type ConnectionOwner } from "../conn/connection.js";
+import { type Connection, type ConnectionOwner, SWALLOW } from "../conn/connection.js";
 import type { ConnectionHost } from "../conn/host.js";
 import { SmcError } from "../errors.js";
 import type { AddressOut, EngineBinding, JsStreamHandle, TcpHandle } from "./binding.js";
@@ -36,10 +36,14 @@ export interface SmcHandle extends JsStreamHandle {
   readonly tcp: TcpHandle;
 }
 
-export type SmcHandleClass = new (tcp: TcpHandle, host: ConnectionHost) => SmcHandle & ConnectionOwner & {
-  /** Gives the handle its connection: once, before anything else. */
-  bind(connection: Connection): void;
-};
+export type SmcHandleClass = new (
+  tcp: TcpHandle,
+  host: ConnectionHost,
+) => SmcHandle &
+  ConnectionOwner & {
+    /** Gives the handle its connection: once, before anything else. */
+    bind(connection: Connection): void;
+  };
 
 /** A read slab: small reads of one thread are cut from it, as the engine's own buffer pool does. */
 class ReadSlab {
@@ -202,13 +206,8 @@ export function defineSmcHandle(engine: EngineBinding): SmcHandleClass {
       const { conn } = this.connection.place;
       const first = Math.min(abi.rxRun(conn), length);
       copy.take(abi.rxAddress(conn), first, target, at);
-      if (first === length) {
-        this.connection.consumed(length);
-        return;
-      }
-      this.connection.consumed(first);
-      copy.take(abi.rxAddress(conn), length - first, target, at + first);
-      this.connection.consumed(length - first);
+      if (first < length) copy.take(abi.rxStart(conn), length - first, target, at + first);
+      this.connection.consumed(length);
     }
 
     // ---- reading, as `net` and native readers ask for it

@@ -12,7 +12,7 @@ import { ClcFraming, LateFilter } from "../clc/framing.js";
 import type { HandshakeEvent, Transition } from "../clc/handshake.js";
 import { prefixesOf } from "../clc/prefix.js";
 import { reduceServer, type ServerAction, type ServerEvent, serverHandshake } from "../clc/server.js";
-import type { SmcOptions } from "../config.js";
+import { allowsVersion1, type SmcOptions } from "../config.js";
 import { SmcError } from "../errors.js";
 import type { Stack } from "../stack.js";
 import { channels, debug } from "../trace.js";
@@ -20,7 +20,7 @@ import { DIAGNOSIS } from "../wire/clc-diagnosis.js";
 import type { PrefixArea } from "../wire/clc-proposal.js";
 import { dumpClc } from "../wire/dump.js";
 import { type EngineBinding, endpointsOf, type TcpHandle } from "./binding.js";
-import { ClcSocket } from "./clc-socket.js";
+import type { ClcSocket } from "./clc-socket.js";
 import { Establishment } from "./establish.js";
 import type { SmcHandle, SmcHandleClass } from "./handle.js";
 
@@ -74,10 +74,12 @@ function localOffer(stack: Stack, options: SmcOptions, tcp: TcpHandle): LocalOff
     gid: lo.gid,
     gidExt: lo.gidExt,
     chid: lo.chid,
-    v1: true,
+    v1: allowsVersion1(options),
     reaches: (gid, gidExt) => lo.reaches(gid, gidExt),
   };
-  hostName ??= hostname().replace(/[^\x20-\x7e]/g, "").slice(0, 32);
+  hostName ??= hostname()
+    .replace(/[^\x20-\x7e]/g, "")
+    .slice(0, 32);
   return {
     devices: [device],
     ueids: options.ueids,

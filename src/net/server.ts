@@ -20,7 +20,14 @@ import { type SmcStatus, showStatus, smcdStatus, tcpStatus } from "./status.js";
 /** Flag of listen: IPv6 only. */
 const UV_TCP_IPV6ONLY = 1;
 
-type ListenArguments = [address: string | null, port: number, family: number, backlog: number, fd: number, flags?: number];
+type ListenArguments = [
+  address: string | null,
+  port: number,
+  family: number,
+  backlog: number,
+  fd: number,
+  flags?: number,
+];
 type InternalServer = Server & {
   _handle: TcpHandle | null;
   _connections: number;
@@ -193,8 +200,7 @@ class Listener {
         this.#underWay.delete(cancel);
         const status = smcdStatus(handle.connection);
         this.#deliver(handle, status);
-        if (channels.connected.hasSubscribers)
-          channels.connected.publish({ socket: handle[engine.owner], status });
+        if (channels.connected.hasSubscribers) channels.connected.publish({ socket: handle[engine.owner], status });
       },
       tcp: (reason, rest, late) => {
         this.#underWay.delete(cancel);

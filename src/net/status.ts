@@ -1,8 +1,9 @@
 /**
  * `socket.smc`: what carries a socket, and why.
  */
-import type { Connection } from "../conn/connection.js";
+
 import type { FallbackReason } from "../clc/fallback.js";
+import type { Connection } from "../conn/connection.js";
 
 /** Sizes in bytes; ids in hex as the tools print them. All but `mode` and `fallback` are there where SMC carries the socket. */
 export interface SmcStatus {

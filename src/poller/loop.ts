@@ -9,7 +9,7 @@ import { AsyncResource } from "node:async_hooks";
 import { performance } from "node:perf_hooks";
 import { ARMED_BELL, ARMED_NOTIFY } from "../../assembly/shared/codes.js";
 import type { Abi } from "../engine/abi.js";
-import { IdlePolicy } from "./idle.js";
+import type { IdlePolicy } from "./idle.js";
 
 /** What the loop counts; fields of the counters table. */
 export interface PollCounters {

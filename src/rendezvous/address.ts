@@ -24,9 +24,11 @@ export function writeAddress(text: string, view: DataView, offset: number): void
   }
   const bare = text.split("%")[0]!;
   const dotted = bare.includes(".") ? bare.slice(bare.lastIndexOf(":") + 1) : undefined;
-  const hex = dotted === undefined ? bare : bare.slice(0, bare.length - dotted.length - (bare.endsWith(`::${dotted}`) ? 0 : 1));
+  const hex =
+    dotted === undefined ? bare : bare.slice(0, bare.length - dotted.length - (bare.endsWith(`::${dotted}`) ? 0 : 1));
   const [head = "", tail] = hex.split("::");
-  const groups = (part: string): number[] => (part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16)));
+  const groups = (part: string): number[] =>
+    part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16));
   const end = offset + (dotted === undefined ? 16 : 12);
   groups(head).forEach((group, i) => {
     view.setUint16(offset + 2 * i, group);

@@ -170,10 +170,8 @@ class Ring {
     const wanted = Math.min(readable, target.length);
     const first = Math.min(abi.rxRun(this.#conn), wanted);
     copy.take(abi.rxAddress(this.#conn), first, target, 0);
-    this.#consumed(first);
-    if (first === wanted) return wanted;
-    copy.take(abi.rxAddress(this.#conn), wanted - first, target, first);
-    this.#consumed(wanted - first);
+    if (first < wanted) copy.take(abi.rxStart(this.#conn), wanted - first, target, first);
+    this.#consumed(wanted);
     return wanted;
   }
 

@@ -5,7 +5,13 @@
  */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { EVENT_SIGNAL, PROD_CONS_UPDATE_REQUESTED, PROD_WRITE_BLOCKED } from "../../assembly/shared/codes.js";
+import {
+  EVENT_READABLE,
+  EVENT_SIGNAL,
+  EVENT_WRITABLE,
+  PROD_CONS_UPDATE_REQUESTED,
+  PROD_WRITE_BLOCKED,
+} from "../../assembly/shared/codes.js";
 import { CDC_CONS_OFFSET } from "../../assembly/shared/layout.js";
 import { prngFor } from "../support/prng.js";
 import { connectPair, type End, MODES, type Pair, Rig } from "./rig.js";
@@ -46,8 +52,7 @@ class Oracle {
     this.consumed += length;
     const toConfirm = this.consumed - this.confirmed;
     const senderFree = this.ring - Math.min(this.received - this.confirmed, this.ring);
-    const due =
-      this.updateRequested || (toConfirm > this.limit && (senderFree <= this.ring / 2 || this.writeBlocked));
+    const due = this.updateRequested || (toConfirm > this.limit && (senderFree <= this.ring / 2 || this.writeBlocked));
     if (due) this.confirmed = this.consumed;
     if (this.received === this.consumed) this.writeBlocked = false;
     return due;
@@ -117,6 +122,7 @@ rule("what a receiver sends itself confirms as well", () => {
     right.abi.connSample(right.conn);
     assert.not.ok(consume(right, 2304));
     right.write(zeros.subarray(0, 1));
+    assert.is(left.abi.connSample(left.conn), EVENT_READABLE | EVENT_WRITABLE, "the cursor goes along with the data");
     assert.not.ok(consume(right, 2304), "confirmed by the data that went the other way");
     assert.ok(consume(right, 1));
   });

@@ -7,8 +7,8 @@ import {
   DMB_SLOT,
   PENDING_BYTES,
   STACK_BITS,
-  STACK_CONNS,
   STACK_CAPACITY,
+  STACK_CONNS,
   STACK_PEERS,
   STACK_READY,
   STACK_SUMMARY,
@@ -115,7 +115,22 @@ cq("posts go to the owner of the buffer and to nobody else", () => {
 cq("first and last slot, and every slot at the edge of a word and of a summary group", () => {
   const board = new Board();
   const peer = board.peer();
-  const edges = [0, 1, 63, 64, 127, 128, 255, 256, 257, 511, 512, CONN_CAPACITY - 257, CONN_CAPACITY - 256, CONN_CAPACITY - 1];
+  const edges = [
+    0,
+    1,
+    63,
+    64,
+    127,
+    128,
+    255,
+    256,
+    257,
+    511,
+    512,
+    CONN_CAPACITY - 257,
+    CONN_CAPACITY - 256,
+    CONN_CAPACITY - 1,
+  ];
   for (const slot of edges) {
     peer.post(slot);
     assert.equal(board.poll(), [slot]);

@@ -30,7 +30,10 @@ map("the arena: tables, stack blocks, allocation blocks", () => {
     layout.BLOCKS_OFFSET,
   );
   assert.is(layout.BLOCKS_OFFSET % layout.BLOCK_SIZE, 0);
-  assert.ok(layout.BLOCKS_OFFSET + layout.BLOCK_TABLE_CAPACITY * layout.BLOCK_SIZE >= 2 ** 32, "no page is out of reach");
+  assert.ok(
+    layout.BLOCKS_OFFSET + layout.BLOCK_TABLE_CAPACITY * layout.BLOCK_SIZE >= 2 ** 32,
+    "no page is out of reach",
+  );
 });
 
 map("a stack block: every area holds what its capacities say", () => {
@@ -66,7 +69,16 @@ map("words that different threads write lie on different cache lines", () => {
 });
 
 map("a connection block: every word aligned to its width, none over another", () => {
-  const wide = new Set(["PEER_MASK", "SUMMARY_MASK", "TX_PREP", "TX_SENT", "TX_CONS", "RX_PROD", "RX_CONS", "RX_CONFIRMED"]);
+  const wide = new Set([
+    "PEER_MASK",
+    "SUMMARY_MASK",
+    "TX_PREP",
+    "TX_SENT",
+    "TX_CONS",
+    "RX_PROD",
+    "RX_CONS",
+    "RX_CONFIRMED",
+  ]);
   const words = Object.entries(layout)
     .filter(([name]) => /^CONN_(?!SIZE|CAPACITY)/.test(name))
     .map(([name, offset]) => [name, offset, wide.has(name.slice(5)) ? 8 : 4] as const)
@@ -117,7 +129,8 @@ map("flags of a word do not overlap, and events are told apart", () => {
     }
     assert.ok(seen > 0);
   };
-  for (const names of [/^EVENT_/, /^PROD_(?!FLAGS)/, /^STATE_(?!FLAGS)/, /^CONN_/, /^DMB_/, /^CONTROL_/]) disjoint(names);
+  for (const names of [/^EVENT_/, /^PROD_(?!FLAGS)/, /^STATE_(?!FLAGS)/, /^CONN_/, /^DMB_/, /^CONTROL_/])
+    disjoint(names);
 });
 
 map.run();

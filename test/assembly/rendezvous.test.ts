@@ -1,12 +1,7 @@
 /** The rendezvous words: listeners are found by address, intents close in order, a claim is matched or withdrawn, never both. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  LISTENER_ANY4,
-  LISTENER_ANY6,
-  LISTENER_EXACT,
-  STATUS_NO_MEMORY,
-} from "../../assembly/shared/codes.js";
+import { LISTENER_ANY4, LISTENER_ANY6, LISTENER_EXACT, STATUS_NO_MEMORY } from "../../assembly/shared/codes.js";
 import {
   CLAIM_CAPACITY,
   CLAIM_PROBES,
@@ -33,7 +28,13 @@ class Scene {
   readonly right = this.rig.stack(2);
 
   /** Writes the key argument of a stack. */
-  key(stack: number, server: readonly number[], serverPort = 0, client: readonly number[] = HOME, clientPort = 0): void {
+  key(
+    stack: number,
+    server: readonly number[],
+    serverPort = 0,
+    client: readonly number[] = HOME,
+    clientPort = 0,
+  ): void {
     const key = keyView(this.rig.memory, stack);
     for (let i = 0; i < 16; i++) {
       key.setUint8(i, client[i]);

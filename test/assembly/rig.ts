@@ -255,7 +255,10 @@ export function connectPair(
         assert.is(changed, -1, `a byte outside the buffer was written, at ${fence + changed}`);
       }
       for (const address of unwritten)
-        assert.ok(rig.bytes.subarray(address, address + 7).every((byte) => byte === 0), "reserved bytes of the CDC area");
+        assert.ok(
+          rig.bytes.subarray(address, address + 7).every((byte) => byte === 0),
+          "reserved bytes of the CDC area",
+        );
     },
     dissolve() {
       for (const fence of fences) rig.bytes.fill(0, fence, fence + CANARY_BYTES);

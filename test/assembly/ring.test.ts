@@ -100,7 +100,8 @@ function traffic(pair: Pair, prng: Prng, wraps: number): void {
       else assert.is(room, flow.from.sndSize - flow.from.abi.txUnsent(flow.from.conn));
     }
   }
-  assert.ok(blocked > wraps / 10, `the writer met a full ring, ${blocked} times`);
+  // A few wraps may pass without; a long run may not.
+  assert.ok(blocked > wraps / 10 || wraps < 100, `the writer met a full ring, ${blocked} times`);
   for (const flow of flows) flow.drain();
   pair.intact();
 }
@@ -186,7 +187,10 @@ for (const mode of MODES) {
     const { left, right } = pair;
     left.write(Buffer.alloc(10));
     assert.is(right.abi.rxReadable(right.conn), 10);
-    assert.throws(() => right.abi.rxConsume(right.conn, 11), (error: unknown) => error instanceof WebAssembly.RuntimeError);
+    assert.throws(
+      () => right.abi.rxConsume(right.conn, 11),
+      (error: unknown) => error instanceof WebAssembly.RuntimeError,
+    );
     assert.throws(
       () => left.abi.txPrepare(left.conn, left.sndSize + 1),
       (error: unknown) => error instanceof WebAssembly.RuntimeError,

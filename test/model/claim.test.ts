@@ -131,9 +131,14 @@ function model(order: Order): Model<State> {
       for (const which of CONNECTIONS) {
         if (s.client[which] === "" || s.acceptor[which] === "") continue;
         const proposal = s.client[which] === "proposal";
-        assert.is(proposal, s.acceptor[which] === "matched", `${which}: a Proposal into a plain stream, or none where one is due`);
+        assert.is(
+          proposal,
+          s.acceptor[which] === "matched",
+          `${which}: a Proposal into a plain stream, or none where one is due`,
+        );
       }
-      if (s.client["first"] === "plain") assert.is.not(s.acceptor["first"], "matched", "matched after it was withdrawn");
+      if (s.client["first"] === "plain")
+        assert.is.not(s.acceptor["first"], "matched", "matched after it was withdrawn");
     },
     atRest: (s) => assert.is(s.word.phase, "free", "the place is never used again"),
   };

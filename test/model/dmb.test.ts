@@ -66,7 +66,12 @@ const load = (who: string, next: (seen: Word, s: State) => string | false): Step
 };
 
 /** Compare-and-swap of the word as seen; where it lost, from the load again. */
-const swap = (who: string, again: string, to: (seen: Word, s: State) => Word, next: (s: State) => string): Step<State> => {
+const swap = (
+  who: string,
+  again: string,
+  to: (seen: Word, s: State) => Word,
+  next: (s: State) => string,
+): Step<State> => {
   return (s) => {
     if (!same(s.word, s.seen[who])) return again;
     s.word = to(s.seen[who], s);
@@ -172,7 +177,14 @@ function owner(order: Order): Actions<State> {
       s.told = s.token;
       return "unregister";
     },
-    ...dropping("owner", "unregister", "registered", () => "owner", order, () => "end"),
+    ...dropping(
+      "owner",
+      "unregister",
+      "registered",
+      () => "owner",
+      order,
+      () => "end",
+    ),
   };
   if (!order.highWaterLate) delete (steps as Record<string, unknown>)["raise"];
   return program("owner", steps);
@@ -181,7 +193,14 @@ function owner(order: Order): Actions<State> {
 function heir(order: Order): Actions<State> {
   const steps = {
     ...registering("heir", order, () => "unregister"),
-    ...dropping("heir", "unregister", "registered", () => "heir", order, () => "end"),
+    ...dropping(
+      "heir",
+      "unregister",
+      "registered",
+      () => "heir",
+      order,
+      () => "end",
+    ),
   };
   if (!order.highWaterLate) delete (steps as Record<string, unknown>)["raise"];
   // The heir comes once; the owner's turn may be before or after.
@@ -198,7 +217,12 @@ function attacher(order: Order): Actions<State> {
       return seen.attached ? "end" : "attach";
     }),
     "start/never": () => "end",
-    attach: swap("attacher", "start", (seen) => ({ ...seen, attached: true, attacher: "attacher" }), () => "write"),
+    attach: swap(
+      "attacher",
+      "start",
+      (seen) => ({ ...seen, attached: true, attacher: "attacher" }),
+      () => "write",
+    ),
     write: (s) => {
       assert.ok(s.tagged && s.word.attached && s.word.generation === s.told, "written into a buffer given away");
       s.dirty = true;
@@ -208,7 +232,14 @@ function attacher(order: Order): Actions<State> {
       s.touched = true;
       return "detach";
     },
-    ...dropping("attacher", "detach", "attached", () => "attacher", order, () => "end"),
+    ...dropping(
+      "attacher",
+      "detach",
+      "attached",
+      () => "attacher",
+      order,
+      () => "end",
+    ),
   });
 }
 

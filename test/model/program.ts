@@ -12,7 +12,10 @@ export type Step<S> = (state: S) => string | false;
 export type Actions<S> = Record<string, (state: S) => boolean>;
 
 /** The actions of thread `who`, whose program counter is `state.pc[who]`. */
-export function program<S extends { pc: Record<string, string> }>(who: string, steps: Record<string, Step<S>>): Actions<S> {
+export function program<S extends { pc: Record<string, string> }>(
+  who: string,
+  steps: Record<string, Step<S>>,
+): Actions<S> {
   const actions: Actions<S> = {};
   for (const [name, step] of Object.entries(steps)) {
     const label = name.split("/")[0];
@@ -34,7 +37,11 @@ export function program<S extends { pc: Record<string, string> }>(who: string, s
 export function holds<S>(model: Model<S>, never: readonly string[] = []): Exploration<S> {
   const exploration = explore(model);
   for (const action of Object.keys(model.actions))
-    assert.is(exploration.taken.has(action), !never.includes(action), `${action}: ${never.includes(action) ? "" : "never "}taken`);
+    assert.is(
+      exploration.taken.has(action),
+      !never.includes(action),
+      `${action}: ${never.includes(action) ? "" : "never "}taken`,
+    );
   return exploration;
 }
 

@@ -8,12 +8,7 @@
 import { Worker } from "node:worker_threads";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  BLOCK_SIZE,
-  BLOCKS_OFFSET,
-  DMB_ENTRY_SIZE,
-  DMB_TABLE_OFFSET,
-} from "../../assembly/shared/layout.js";
+import { BLOCK_SIZE, BLOCKS_OFFSET, DMB_ENTRY_SIZE, DMB_TABLE_OFFSET } from "../../assembly/shared/layout.js";
 import { connectPair, MODES, Rig } from "../assembly/rig.js";
 import { prngFor } from "../support/prng.js";
 import { happens, until, within } from "../support/watchdog.js";
@@ -45,7 +40,13 @@ interface Flow {
 const FLOWS: readonly Flow[] = [
   { what: "waiting on the doorbell, pieces up to 4 KiB", total: 48 * MIB, most: 4096, patience: "wait" },
   { what: "waiting on the doorbell, pieces up to 64 KiB", total: 256 * MIB, most: 65_536, patience: "wait" },
-  { what: "waiting before each read of at most 1000 bytes", total: 8 * MIB, most: 1000, patience: "wait", waitFirst: true },
+  {
+    what: "waiting before each read of at most 1000 bytes",
+    total: 8 * MIB,
+    most: 1000,
+    patience: "wait",
+    waitFirst: true,
+  },
   { what: "spinning, pieces up to 4 KiB", total: 48 * MIB, most: 4096, patience: "spin" },
 ];
 
@@ -102,10 +103,18 @@ kills(`${KILLS} threads killed while they use the DMB table: every page and entr
     }
     assert.is(rig.abi.arenaFreeBlocks(), free, `after ${killed + 2} kills`);
     for (let entry = DMB_TABLE_OFFSET; entry < DMB_TABLE_OFFSET + 256 * DMB_ENTRY_SIZE; entry += DMB_ENTRY_SIZE)
-      assert.is(rig.u32(entry) & 0xf, 0, `entry ${(entry - DMB_TABLE_OFFSET) / DMB_ENTRY_SIZE} after ${killed + 2} kills`);
+      assert.is(
+        rig.u32(entry) & 0xf,
+        0,
+        `entry ${(entry - DMB_TABLE_OFFSET) / DMB_ENTRY_SIZE} after ${killed + 2} kills`,
+      );
   }
   const pages = new BigUint64Array(rig.memory.buffer, BLOCKS_OFFSET, (rig.blocks * BLOCK_SIZE) / 8);
-  assert.is(pages.findIndex((word) => word !== 0n), -1, "a byte of a dead thread's connection is left");
+  assert.is(
+    pages.findIndex((word) => word !== 0n),
+    -1,
+    "a byte of a dead thread's connection is left",
+  );
 });
 
 stream.run();

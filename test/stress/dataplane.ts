@@ -36,4 +36,3 @@ export interface ChurnOrder {
   readonly which: 0 | 1;
   readonly seed: number;
 }
-

@@ -13,6 +13,9 @@ const violation = <S>(model: Model<S>): Violation => {
   return assert.unreachable("nothing was found") as never;
 };
 
+/** For actions in one expression: the assignment took place. */
+const did = (_assigned: unknown): true => true;
+
 /** Two threads raise a counter, each by load, then store. */
 type Counting = { shared: number; pc: number[]; held: number[] };
 const counting = (atomic: boolean): Model<Counting> => ({
@@ -39,10 +42,10 @@ type Bell = { work: boolean; armed: boolean; sleeper: "look" | "arm" | "recheck"
 const bell = (recheck: boolean): Model<Bell> => ({
   initial: { work: false, armed: false, sleeper: "look", writer: 0 },
   actions: {
-    look: (s) => s.sleeper === "look" && ((s.sleeper = s.work ? "done" : "arm"), true),
-    arm: (s) => s.sleeper === "arm" && ((s.armed = true), (s.sleeper = recheck ? "recheck" : "asleep"), true),
-    recheck: (s) => s.sleeper === "recheck" && ((s.sleeper = s.work ? "done" : "asleep"), true),
-    publish: (s) => s.writer === 0 && ((s.work = true), (s.writer = 1), true),
+    look: (s) => s.sleeper === "look" && did((s.sleeper = s.work ? "done" : "arm")),
+    arm: (s) => s.sleeper === "arm" && did((s.armed = true)) && did((s.sleeper = recheck ? "recheck" : "asleep")),
+    recheck: (s) => s.sleeper === "recheck" && did((s.sleeper = s.work ? "done" : "asleep")),
+    publish: (s) => s.writer === 0 && did((s.work = true)) && did((s.writer = 1)),
     ring: (s) => {
       if (s.writer !== 1) return false;
       s.writer = 2;
@@ -61,7 +64,10 @@ explorer("finds the lost increment by a shortest path, and none where the step i
   assert.is(found.path.length, 4);
   assert.equal(found.path.slice(0, 2).sort(), ["step0", "step1"]);
   assert.match(found.why, /an increment was lost/);
-  assert.equal(explore(counting(true)).rest.map((state) => state.shared), [2]);
+  assert.equal(
+    explore(counting(true)).rest.map((state) => state.shared),
+    [2],
+  );
 });
 
 explorer("finds a lost wake-up, and that looking again after arming cures it", () => {
@@ -76,7 +82,7 @@ explorer("tells of a state from which the goal cannot be reached, though nothing
     actions: {
       right: (s) => s.at === 0 && (s.at = 1) === 1,
       wrong: (s) => s.at === 0 && (s.at = 2) === 2,
-      spin: (s) => s.at >= 2 && ((s.at = 5 - s.at), true),
+      spin: (s) => s.at >= 2 && did((s.at = 5 - s.at)),
     },
     reachable: (s) => s.at === 1,
   });
@@ -87,7 +93,7 @@ explorer("an action that throws is a violation, with the action as the last step
   const found = violation<{ at: number }>({
     initial: { at: 0 },
     actions: {
-      go: (s) => s.at < 2 && ((s.at += 1), true),
+      go: (s) => s.at < 2 && did((s.at += 1)),
       boom: (s) => {
         if (s.at === 2) throw new Error("broken");
         return false;
@@ -111,7 +117,7 @@ explorer("a broken invariant is found in the initial state too", () => {
 
 explorer("a model that is not exhausted is an error", () => {
   assert.throws(
-    () => explore<{ at: number }>({ initial: { at: 0 }, actions: { up: (s) => ((s.at += 1), true) }, maxStates: 50 }),
+    () => explore<{ at: number }>({ initial: { at: 0 }, actions: { up: (s) => did((s.at += 1)) }, maxStates: 50 }),
     /not exhausted after 50 states/,
   );
 });

@@ -116,7 +116,7 @@ export const flow: readonly Scenario[] = [
     },
   },
   {
-    name: "readableHighWaterMark: a slow reader takes messages by read(n)",
+    name: "messages taken by read(n) in readable events",
     async server(end) {
       const socket = await end.accept();
       const sizes = end.prng("sizes");
