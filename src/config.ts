@@ -59,14 +59,7 @@ export const OPTIONS = {
   clcVersion: number(2, 1, 2, "", "SMC_CLC_VERSION", "highest CLC version offered and accepted"),
   negotiateAlways: flag(false, "SMC_NEGOTIATE_ALWAYS", "send a Proposal without a match: both ends must know SMC"),
   ueids: list(["SMCNET"], "SMC_UEIDS", "user defined EIDs, comma separated, at most 8; peers must share one"),
-  idleTrimMs: number(
-    1000,
-    0,
-    3_600_000,
-    "ms",
-    "SMC_IDLE_TRIM",
-    "give back the ring pages of a drained connection; 0 never",
-  ),
+  idleTrim: flag(true, "SMC_IDLE_TRIM", "give the ring pages of drained, quiet connections back to the system"),
 } as const;
 
 /**

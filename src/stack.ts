@@ -117,7 +117,11 @@ export class Stack implements ConnectionHost {
       readyList: readyView(memory, slot),
       word: wordView(memory, stackWord(slot, STACK_ARMED)),
       hasBell: bell >= 0,
-      port: { ready: (ready) => this.#connections[ready]?.turn(), rendezvous: () => this.rendezvous.look() },
+      port: {
+        ready: (ready) => this.#connections[ready]?.turn(),
+        rendezvous: () => this.rendezvous.look(),
+        housekeeping: () => this.#trim(),
+      },
       counters: this.counters,
       policy: new IdlePolicy(options.busyPoll, availableParallelism()),
     });
@@ -226,6 +230,12 @@ export class Stack implements ConnectionHost {
   /** Gives whole pages of a range of the arena back to the system; they read as zero afterwards. Needs FFI. */
   discard(address: number, length: number): boolean {
     return this.#libc?.discard(this.#base + BigInt(address), length) ?? false;
+  }
+
+  /** Idle connections give back what their rings do not need. */
+  #trim(): void {
+    if (this.#libc === undefined || this.options.idleTrim === false) return;
+    for (const connection of this.#connections) connection?.trim.look();
   }
 
   /** Stacks alive in this process, by slot. */

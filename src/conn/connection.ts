@@ -16,6 +16,7 @@ import { CloseMachine } from "./close.js";
 import type { CloseSend } from "./close-table.js";
 import type { ConnectionHost } from "./host.js";
 import type { ConnState } from "./states.js";
+import { Trim } from "./trim.js";
 import { Tx } from "./tx.js";
 
 /** Facts of the agreement that people and tools ask for. Sizes in bytes, DMB lengths with the CDC area. */
@@ -75,6 +76,7 @@ export class Connection {
   readonly place: ConnectionPlace;
   readonly info: ConnectionInfo;
   readonly tx: Tx;
+  readonly trim: Trim;
   readonly #host: ConnectionHost;
   readonly #machine: CloseMachine;
   #owner: ConnectionOwner;
@@ -98,6 +100,7 @@ export class Connection {
       unread: () => host.abi.rxReadable(place.conn),
       violated: () => this.#violated(),
     });
+    this.trim = new Trim(host, place.conn);
     this.#machine = new CloseMachine({
       send: (what) => this.#send(what),
       changed: (_from, to) => this.#changed(to),

@@ -17,6 +17,8 @@ export interface ConnectionHost {
   expect(): void;
   /** The connection keeps the process alive from now on (+1), or no longer (-1). */
   ref(change: 1 | -1): void;
+  /** Gives whole pages of the arena back to the system; false where there is no way. */
+  discard(address: number, length: number): boolean;
   /** The connection is over: its buffers and its slot go back. */
   release(connection: Connection): void;
 }

@@ -25,6 +25,8 @@ export interface PollPort {
   ready(slot: number): void;
   /** The rendezvous words changed. */
   rendezvous(): void;
+  /** About once a second while traffic flows, and once after it has stopped. */
+  housekeeping(): void;
 }
 
 /** Immediates of the loop belong to nobody's async context: everything is scheduled from this one, made at load. */
@@ -32,7 +34,8 @@ const root = new AsyncResource("SMCPOLL");
 
 /** The re-check: how often, and for how long after the last traffic, in ms. It is a net under the doorbell, not a way. */
 const RECHECK_MS = 250;
-const RECHECK_FOR_MS = 1000;
+const RECHECK_FOR_MS = 2500;
+const HOUSEKEEPING_TICKS = 4;
 
 export class PollLoop {
   readonly #abi: Abi;
@@ -51,6 +54,7 @@ export class PollLoop {
   #lastTraffic = 0;
   #waiting = false;
   #suspect = false;
+  #ticks = 0;
   #recheck: NodeJS.Timeout | undefined;
   readonly #turn: () => void;
   readonly #unpark: () => void;
@@ -209,7 +213,9 @@ export class PollLoop {
 
   #startRecheck(): void {
     const tick = (): void => {
-      if (performance.now() - this.#lastTraffic > RECHECK_FOR_MS || this.#live === 0) {
+      const over = performance.now() - this.#lastTraffic > RECHECK_FOR_MS;
+      if (over || ++this.#ticks % HOUSEKEEPING_TICKS === 0) this.#port.housekeeping();
+      if (over || this.#live === 0) {
         clearInterval(this.#recheck);
         this.#recheck = undefined;
         return;

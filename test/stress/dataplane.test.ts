@@ -21,7 +21,10 @@ async function side(order: SideOrder): Promise<SideReport> {
   const worker = new Worker(new URL("./dataplane.worker.mjs", import.meta.url), { workerData: order });
   const failed = new Promise<never>((_, reject) => worker.once("error", reject));
   try {
-    const [report] = await Promise.race([happens(worker, "message", `the ${order.role}er's report`), failed]);
+    const [report] = await Promise.race([
+      happens(worker, "message", `the report of the side that is to ${order.role}`),
+      failed,
+    ]);
     return report as SideReport;
   } finally {
     failed.catch(() => undefined);

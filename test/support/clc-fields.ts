@@ -25,9 +25,11 @@ function proposalFields({ version, typev1, typev2, smcd, prefixes, v2 }: Proposa
     "proposal.smc.version": String(version),
     "proposal.smc.type": PATH_NUMBER[typev1],
     "proposal.ism.gid": [smcd!.gid, ...(v2?.smcd?.entries.map(({ gid }) => gid) ?? [])].map(hex64),
-    "outgoing.interface.subnet.mask": [24, 16, 8, 0].map((at) => (prefixes!.ipv4Network >>> at) & 0xff).join("."),
-    "outgoing.interface.subnet.mask.number.of.significant.bits": String(prefixes!.ipv4Length),
   };
+  if (prefixes) {
+    fields["outgoing.interface.subnet.mask"] = [24, 16, 8, 0].map((at) => (prefixes.ipv4Network >>> at) & 0xff).join(".");
+    fields["outgoing.interface.subnet.mask.number.of.significant.bits"] = String(prefixes.ipv4Length);
+  }
   if (!v2) return fields;
   return {
     ...fields,

@@ -11,7 +11,7 @@ import { type ClientEnd, type Journal, journal, type Scenario, type ServerEnd } 
 const CROWD = 1_000;
 
 /** Sockets that connect at once. A larger wave keeps the loop so busy that the ends give each other up: see rendezvous.test.ts. */
-const WAVE = 50;
+const WAVE = 16;
 
 /** What socket `index` sends: its own number and bytes of its own. */
 function message(index: number): Buffer {

@@ -123,13 +123,14 @@ export const lifecycle: readonly Scenario[] = [
     },
     async client(end) {
       const idle = end.dial({ timeout: 40 });
+      const seen = journal(idle);
+      const timedOut = happens(idle, "timeout");
       await happens(idle, "connect");
       const off = await end.connect();
       let fired = 0;
       off.setTimeout(20, () => fired++);
       off.setTimeout(0);
-      const seen = journal(idle);
-      await happens(idle, "timeout");
+      await timedOut;
       const { timeout, destroyed } = idle;
       idle.setTimeout(0);
       end.tell("timed out");

@@ -1,0 +1,59 @@
+/**
+ * Gives the ring pages of drained, quiet connections back to the system: what idle sockets cost.
+ *
+ * The *writer* of a ring does it, because only the writer knows that no byte is on its way: everything it published has
+ * been consumed, and what it prepares next finds zero pages. The page with the CDC area stays.
+ */
+import {
+  CDC_SIZE,
+  CONN_PEER,
+  CONN_PEER_SIZE,
+  CONN_SND,
+  CONN_SND_SIZE,
+  CONN_TX_PREP,
+} from "../../assembly/shared/layout.js";
+import type { Abi } from "../engine/abi.js";
+
+/** Page size of the system; larger pages only mean that less is given back. */
+const PAGE = 4096;
+
+export interface TrimHost {
+  readonly abi: Abi;
+  /** Gives back whole pages; false where the system offers no way. */
+  discard(address: number, length: number): boolean;
+}
+
+/** Remembers how far a connection had written when it was last looked at. */
+export class Trim {
+  readonly #host: TrimHost;
+  readonly #conn: number;
+  #seen = 0;
+  #trimmed = 0;
+
+  constructor(host: TrimHost, conn: number) {
+    this.#host = host;
+    this.#conn = conn;
+  }
+
+  /** A look about once a second: the second one without a byte written in between trims. Whether pages went back. */
+  look(): boolean {
+    const { abi } = this.#host;
+    // Count and low bits of the wrap counter in one word: enough to see that something was written.
+    const written = abi.connPeek(this.#conn, CONN_TX_PREP) ^ (abi.connPeek(this.#conn, CONN_TX_PREP + 4) << 16);
+    if (written !== this.#seen) {
+      this.#seen = written;
+      return false;
+    }
+    if (written === this.#trimmed || abi.connDrained(this.#conn) === 0) return false;
+    this.#trimmed = written;
+    const peer = abi.connPeek(this.#conn, CONN_PEER) >>> 0;
+    const went = this.#discard(peer + PAGE, peer + CDC_SIZE + abi.connPeek(this.#conn, CONN_PEER_SIZE));
+    const snd = abi.connPeek(this.#conn, CONN_SND) >>> 0;
+    if (snd === peer + CDC_SIZE) return went;
+    return this.#discard(snd - CDC_SIZE + PAGE, snd + abi.connPeek(this.#conn, CONN_SND_SIZE)) || went;
+  }
+
+  #discard(from: number, to: number): boolean {
+    return to > from && this.#host.discard(from, to - from);
+  }
+}
