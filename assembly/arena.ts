@@ -101,9 +101,14 @@ export function blocksSweep(tag: u32): void {
 }
 
 /** Whether [address, address + length) is a run of whole blocks of this arena. For words that a peer wrote. */
-export function blocksHold(address: u32, length: u32): bool {
+export function blocksHold(address: u32, length: u32, tag: u32): bool {
   if (address < BLOCKS_OFFSET || length == 0 || (length & (BLOCK_SIZE - 1)) != 0) return false;
   const offset = address - BLOCKS_OFFSET;
   if ((offset & (BLOCK_SIZE - 1)) != 0) return false;
-  return <u64>(offset / BLOCK_SIZE) + <u64>(length / BLOCK_SIZE) <= <u64>arenaBlocks();
+  const first = offset / BLOCK_SIZE;
+  const count = length / BLOCK_SIZE;
+  const blocks = arenaBlocks();
+  if (<u64>first + <u64>count > <u64>blocks) return false;
+  for (let i: u32 = 0; i < count; i++) if (atomic.load<u32>(BLOCK_TABLE_OFFSET + (first + i) * 4) != tag) return false;
+  return first + count == blocks || atomic.load<u32>(BLOCK_TABLE_OFFSET + (first + count) * 4) != tag;
 }

@@ -84,6 +84,8 @@ export function updateDue(conn: usize): bool {
   if ((flags & PROD_CONS_UPDATE_REQUESTED) != 0) return true;
   const confirmed = load<u64>(conn + CONN_RX_CONFIRMED);
   const toConfirm = cursorDistance(confirmed, load<u64>(conn + CONN_RX_CONS), size);
+  // Flushed cursors may have let the sender go on: more than a ring unconfirmed is a full ring in its eyes.
+  if (toConfirm == DISTANCE_ILLEGAL) return true;
   if (toConfirm <= max(size / 10, UPDATE_FLOOR)) return false;
   if ((flags & PROD_WRITE_BLOCKED) != 0) return true;
   // Everything received since the last confirmation counts as occupied in the sender's eyes, at most the whole ring.

@@ -3,21 +3,22 @@
  *
  * Private to the owning stack. Addresses in it are computed here from checked indices, never taken from a peer.
  */
-import { cdcSample, cdcSampleConsumer, cdcSampleProducer, signal, storeConsumer, storeProducer } from "./cdc";
+import { cdcSample, cdcSampleConsumer, signal, storeConsumer, storeProducer } from "./cdc";
 import { bitsOf, summaryOf } from "./cq";
-import { dmbBase, dmbLength, dmbOwner, dmbSlot, dmbTouch } from "./dmb";
+import { dmbOwner, dmbRange, dmbSlot, dmbTouch } from "./dmb";
 import { doorbellArm, doorbellDisarm, doorbellWait } from "./doorbell";
-import { cursorCount, cursorWrap } from "./cursor";
+import { cursorCount } from "./cursor";
 import {
   ARMED_NOTIFY,
   CONN_ATTACHED,
   CONN_COPY,
-  EVENT_READABLE,
+  CONN_WRAPPED,
   STATUS_OK,
   STATUS_UNKNOWN,
 } from "./shared/codes";
 import {
   CDC_SIZE,
+  CDC_TYPE,
   CONN_CAPACITY,
   CONN_LOCAL,
   CONN_LOCAL_SIZE,
@@ -60,12 +61,14 @@ export function connAddress(stack: u32, slot: u32): usize {
   return stackAddress(stack) + <usize>(STACK_CONNS + slot * CONN_SIZE);
 }
 
-/** Clears the block of `slot` and gives it the receive ring `localDmb`. Receiving can start; sending needs connAttach. */
+/** Clears the block of `slot` and gives it the receive ring `localDmb`; 0 when that entry contradicts the arena. */
 export function connOpen(stack: u32, slot: u32, localDmb: u32): u32 {
   const conn = connAddress(stack, slot);
+  const range = dmbRange(localDmb);
+  if (range == 0) return 0;
   memory.fill(conn, 0, CONN_SIZE);
-  store<u32>(conn + CONN_LOCAL, dmbBase(localDmb));
-  store<u32>(conn + CONN_LOCAL_SIZE, dmbLength(localDmb) - CDC_SIZE);
+  store<u32>(conn + CONN_LOCAL, <u32>range);
+  store<u32>(conn + CONN_LOCAL_SIZE, <u32>(range >> 32) - CDC_SIZE);
   return <u32>conn;
 }
 
@@ -75,12 +78,13 @@ export function connOpen(stack: u32, slot: u32, localDmb: u32): u32 {
  * Returns: STATUS_OK; STATUS_UNKNOWN when the entry of the peer holds values that cannot be.
  */
 export function connAttach(stack: u32, conn: u32, peerDmb: u32, sndDmb: i32): i32 {
-  const base = dmbBase(peerDmb);
+  const range = dmbRange(peerDmb);
   const owner = dmbOwner(peerDmb);
   const slot = dmbSlot(peerDmb);
-  const length = dmbLength(peerDmb);
-  if (base == 0 || owner >= STACK_CAPACITY || slot >= CONN_CAPACITY || length < 2 * CDC_SIZE) return STATUS_UNKNOWN;
-  const ring = length - CDC_SIZE;
+  if (range == 0 || owner >= STACK_CAPACITY || slot >= CONN_CAPACITY) return STATUS_UNKNOWN;
+  const base = <u32>range;
+  const ring = <u32>(range >> 32) - CDC_SIZE;
+  store<u8>(base, CDC_TYPE);
   store<u32>(conn + CONN_PEER, base);
   store<u32>(conn + CONN_PEER_SIZE, ring);
   store<u32>(conn + CONN_PEER_WINDOW, ring);
@@ -89,9 +93,13 @@ export function connAttach(stack: u32, conn: u32, peerDmb: u32, sndDmb: i32): i3
     store<u32>(conn + CONN_SND, base + CDC_SIZE);
     store<u32>(conn + CONN_SND_SIZE, ring);
   } else {
+    const own = dmbRange(sndDmb);
+    if (own == 0) return STATUS_UNKNOWN;
+    const size = <u32>(own >> 32) - CDC_SIZE;
+    dmbTouch(sndDmb, size);
     store<u32>(conn + CONN_MODE, CONN_COPY);
-    store<u32>(conn + CONN_SND, dmbBase(sndDmb) + CDC_SIZE);
-    store<u32>(conn + CONN_SND_SIZE, dmbLength(sndDmb) - CDC_SIZE);
+    store<u32>(conn + CONN_SND, <u32>own + CDC_SIZE);
+    store<u32>(conn + CONN_SND_SIZE, size);
   }
   store<u32>(conn + CONN_SND_SPACE, load<u32>(conn + CONN_SND_SIZE));
   const peer = stackAddress(owner);
@@ -129,8 +137,8 @@ export function connPeerUnread(conn: u32): u32 {
 /** Notes in the peer's DMB entry how much of its ring we have written: before detaching. */
 export function connTouched(conn: u32, peerDmb: u32): void {
   const prep = load<u64>(conn + CONN_TX_PREP);
-  // Not exact in copy mode or after 65,536 wraps, so anything but a first, attached lap counts as the whole ring.
-  const firstLap = cursorWrap(prep) == 0 && (load<u32>(conn + CONN_MODE) & CONN_ATTACHED) != 0;
+  // The send cursor is the peer's only in attached mode, so anything but a first, attached lap counts as the whole ring.
+  const firstLap = (load<u32>(conn + CONN_MODE) & (CONN_WRAPPED | CONN_ATTACHED)) == CONN_ATTACHED;
   dmbTouch(peerDmb, firstLap ? cursorCount(prep) : load<u32>(conn + CONN_PEER_SIZE));
 }
 
@@ -141,40 +149,31 @@ export function connDrained(conn: u32): bool {
 }
 
 /**
- * Blocks the thread until the connection has news or the time is up: bytes to receive, send space, or a state flag.
+ * Blocks the thread until the connection has news of the kinds in `wanted`, or the time is up.
  *
- * Takes:   timeoutNs < 0 for no limit.
- * Returns: EVENT_* bits; 0 after a wake-up that was not for this connection, or on expiry.
+ * Takes:   timeoutNs < 0 for no limit; wanted, EVENT_* bits.
+ * Returns: EVENT_* bits, wanted or not; none wanted after a wake-up that was not for this connection, or on expiry.
  * Order:   SYNC POINT doorbell: the armed word before the re-check; what was published before the look at the armed word.
  */
-export function connWait(stack: u32, conn: u32, timeoutNs: f64): u32 {
+export function connWait(stack: u32, conn: u32, timeoutNs: f64, wanted: u32): u32 {
   const armed = stackAddress(stack) + STACK_ARMED;
   storeConsumer(conn);
-  store<u64>(conn + CONN_RX_CONFIRMED, load<u64>(conn + CONN_RX_CONS));
   doorbellArm(armed, ARMED_NOTIFY);
   let events = cdcSample(conn);
-  if (events == 0) {
+  if ((events & wanted) == 0) {
     doorbellWait(armed, timeoutNs < 0 ? -1 : <i64>timeoutNs);
-    events = cdcSample(conn);
+    events |= cdcSample(conn);
   }
   doorbellDisarm(armed);
   return events;
 }
 
-/** Spins for at most `turns` looks at both CDC words; EVENT_* bits of the first look that saw something, else 0. */
-export function connSpin(conn: u32, turns: u32): u32 {
+/** Spins for at most `turns` looks at both CDC words, until one sees something `wanted`; all EVENT_* bits seen. */
+export function connSpin(conn: u32, turns: u32, wanted: u32): u32 {
+  let events: u32 = 0;
   for (let i: u32 = 0; i < turns; i++) {
-    const events = cdcSample(conn);
-    if (events != 0) return events;
+    events |= cdcSample(conn);
+    if ((events & wanted) != 0) break;
   }
-  return 0;
-}
-
-/** Spins for at most `turns` looks at the producer word; whether there are bytes to receive. */
-export function connSpinReadable(conn: u32, turns: u32): bool {
-  for (let i: u32 = 0; i < turns; i++) {
-    const events = cdcSampleProducer(conn);
-    if (events != 0) return (events & EVENT_READABLE) != 0;
-  }
-  return false;
+  return events;
 }

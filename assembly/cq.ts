@@ -61,6 +61,9 @@ function drainWord(word: usize, firstSlot: u32, ready: usize, count: u32): u32 {
   return count;
 }
 
+/** Which peer the next poll begins with: one that found no room in the list goes first, so that nobody starves. */
+let firstPeer: u64 = 0;
+
 /**
  * Takes the pending connections of all peers of `stack`.
  *
@@ -69,11 +72,11 @@ function drainWord(word: usize, firstSlot: u32, ready: usize, count: u32): u32 {
  * Order:   SYNC POINT cq-post: cursors and flags before the pending bit, the bit before its summary.
  */
 export function cqPoll(stack: usize): u32 {
-  let peers = load<u64>(stack + STACK_PEERS);
+  let peers = rotr<u64>(load<u64>(stack + STACK_PEERS), firstPeer);
   const ready = stack + STACK_READY;
   let count: u32 = 0;
   while (peers != 0) {
-    const peer = <u32>ctz(peers);
+    const peer = <u32>((ctz(peers) + firstPeer) & 63);
     peers &= peers - 1;
     const summary = summaryOf(stack, peer);
     if (atomic.load<u64>(summary) == 0) continue;
@@ -83,6 +86,7 @@ export function cqPoll(stack: usize): u32 {
       if (count > CONN_CAPACITY - SUMMARY_SPAN * 64) {
         // No room in the list for one more group: the rest stays pending for the next poll.
         atomic.or<u64>(summary, groups);
+        firstPeer = <u64>peer;
         return count;
       }
       groups &= groups - 1;

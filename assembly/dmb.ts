@@ -79,10 +79,11 @@ export function dmbRegister(owner: u32, sizeClass: u32, connSlot: u32, randomLo:
     const entry = entryOf(index);
     const state = atomic.load<u32>(entry + DMB_STATE);
     if ((state & FLAGS) != 0) continue;
+    // Before the entry is taken: the reaper looks no further than this.
+    raiseHighWater(index + 1);
     const generation = (state >> GENERATION_SHIFT) + 1;
     const busy = stateOf(generation, 0, owner, DMB_BUSY);
     if (atomic.cmpxchg<u32>(entry + DMB_STATE, state, busy) != state) continue;
-    raiseHighWater(index + 1);
     const length = BLOCK_SIZE << sizeClass;
     const base = blocksTake(<u32>1 << sizeClass, index + 1);
     if (base == 0) {
@@ -133,10 +134,16 @@ export function dmbAttached(index: u32): bool {
   return (atomic.load<u32>(entryOf(index) + DMB_STATE) & DMB_ATTACHED) != 0;
 }
 
-/** Address of the buffer, or 0 when entry and arena contradict each other. */
-export function dmbBase(index: u32): u32 {
+/** Address | length << 32 of the buffer, each loaded once; 0 when entry and block table contradict each other. */
+export function dmbRange(index: u32): u64 {
   const base = load<u32>(entryOf(index) + DMB_BASE);
-  return blocksHold(base, dmbLength(index)) ? base : 0;
+  const length = dmbLength(index);
+  return blocksHold(base, length, index + 1) ? <u64>base | (<u64>length << 32) : 0;
+}
+
+/** Address of the buffer, or 0 when entry and block table contradict each other. */
+export function dmbBase(index: u32): u32 {
+  return <u32>dmbRange(index);
 }
 
 /**
@@ -161,14 +168,15 @@ export function dmbAttach(stack: u32, tokenLo: u32, tokenHi: u32): i32 {
 /** Zeroes the buffer and frees blocks and entry. The caller has made the entry BUSY for itself. */
 function release(index: u32, generation: u32): void {
   const entry = entryOf(index);
-  const base = dmbBase(index);
-  if (base != 0) {
-    const length = dmbLength(index);
+  const range = dmbRange(index);
+  if (range != 0) {
+    const base = <u32>range;
+    const length = <u32>(range >> 32);
     let touched = load<u32>(entry + DMB_TOUCHED);
     if (touched > length - CDC_SIZE) touched = length - CDC_SIZE;
     memory.fill(base, 0, CDC_SIZE + touched);
     blocksGive(base, length, index + 1);
-  }
+  } else blocksSweep(index + 1);
   atomic.store<u32>(entry + DMB_STATE, stateOf(generation, 0, 0, 0));
   if (index < nextEntry) nextEntry = index;
 }
@@ -224,7 +232,7 @@ export function dmbReap(dead: u32, actor: u32): void {
       continue;
     }
     // A killed writer may have been copying anywhere: the whole ring counts as touched.
-    if (ownerOf(state) == dead || attacherOf(state) == dead) dmbTouch(index, dmbLength(index) - CDC_SIZE);
+    if (ownerOf(state) == dead || attacherOf(state) == dead) dmbTouch(index, <u32>-1);
     if ((flags & DMB_ATTACHED) != 0 && attacherOf(state) == dead) drop(index, DMB_ATTACHED, dead, actor);
     if ((flags & DMB_REGISTERED) != 0 && ownerOf(state) == dead) drop(index, DMB_REGISTERED, dead, actor);
   }

@@ -11,7 +11,6 @@ import {
   connSample,
   connSignal,
   connSpin,
-  connSpinReadable,
   connTouched,
   connWait,
   stackAddress,
@@ -73,7 +72,6 @@ export {
   connSample,
   connSignal,
   connSpin,
-  connSpinReadable,
   connTouched,
   connWait,
 };
@@ -86,6 +84,7 @@ export function cqPoll(stack: u32): u32 {
   return poll(stackAddress(stack));
 }
 
+/** Free bytes of the send ring, in one or two runs. */
 export function txSpace(conn: u32, wanted: u32): u32 {
   return sndbufSpace(conn, wanted);
 }
@@ -117,10 +116,6 @@ export function txUnsent(conn: u32): u32 {
   return load<u32>(conn + CONN_UNSENT);
 }
 
-export function txRefresh(conn: u32): u32 {
-  return cdcSampleConsumer(conn);
-}
-
 export function rxReadable(conn: u32): u32 {
   return rmbeReadable(conn);
 }
@@ -139,6 +134,11 @@ export function rxStart(conn: u32): u32 {
 
 export function rxConsume(conn: u32, length: u32): u32 {
   return rmbeConsume(conn, length);
+}
+
+/** Takes in the peer's consumer cursor and flags; EVENT_* bits. */
+export function txRefresh(conn: u32): u32 {
+  return cdcSampleConsumer(conn);
 }
 
 /** The peer's state-flag byte as last sampled. */

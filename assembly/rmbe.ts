@@ -6,12 +6,13 @@
  */
 import { cdcSampleProducer, signal, storeConsumer, updateDue } from "./cdc";
 import { CURSOR_MASK, cursorAdvance, cursorCount } from "./cursor";
-import { EVENT_SIGNAL, PROD_WRITE_BLOCKED } from "./shared/codes";
+import { CONN_POISONED, EVENT_ILLEGAL, EVENT_SIGNAL, PROD_WRITE_BLOCKED } from "./shared/codes";
 import {
   CDC_CONS_OFFSET,
   CDC_SIZE,
   CONN_LOCAL,
   CONN_LOCAL_SIZE,
+  CONN_MODE,
   CONN_PEER,
   CONN_READABLE,
   CONN_RX_CONS,
@@ -55,14 +56,18 @@ export function rmbeRun(conn: usize): u32 {
 @inline
 export function rmbeConsume(conn: usize, length: u32): u32 {
   const readable = load<u32>(conn + CONN_READABLE);
-  if (length > readable) unreachable();
+  if (length > readable) {
+    if ((load<u32>(conn + CONN_MODE) & CONN_POISONED) != 0) return EVENT_ILLEGAL;
+    unreachable();
+  }
   const cons = cursorAdvance(load<u64>(conn + CONN_RX_CONS), length, load<u32>(conn + CONN_LOCAL_SIZE));
   store<u64>(conn + CONN_RX_CONS, cons);
   store<u32>(conn + CONN_READABLE, readable - length);
-  if (!updateDue(conn)) return 0;
+  const due = updateDue(conn);
   if (readable == length) {
     store<u32>(conn + CONN_RX_FLAGS, load<u32>(conn + CONN_RX_FLAGS) & ~PROD_WRITE_BLOCKED);
   }
+  if (!due) return 0;
   storeConsumer(conn);
   return EVENT_SIGNAL | signal(conn);
 }

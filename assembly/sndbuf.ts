@@ -6,8 +6,8 @@
  * window reaches. Everything else is the same code. Source: smc-protocol §4.5-4.6, 5.7.
  */
 import { cdcProduce, cdcSampleConsumer } from "./cdc";
-import { cursorAdvance, cursorCount } from "./cursor";
-import { CONN_COPY, EVENT_ILLEGAL, PROD_WRITE_BLOCKED } from "./shared/codes";
+import { cursorAdvance, cursorCount, cursorWrap } from "./cursor";
+import { CONN_COPY, CONN_POISONED, CONN_WRAPPED, EVENT_ILLEGAL, PROD_WRITE_BLOCKED } from "./shared/codes";
 import {
   CDC_SIZE,
   CONN_MODE,
@@ -46,12 +46,18 @@ export function sndbufRun(conn: usize, wanted: u32): u32 {
   return min(min(space, wanted), toEnd);
 }
 
-/** Counts `length` bytes at sndbufAddress as prepared. Traps when that is more than the space known. */
+/** Counts `length` bytes at sndbufAddress as prepared. Traps when that is more than the space known; poisoned: nothing. */
 @inline
 export function sndbufPrepare(conn: usize, length: u32): void {
   const space = load<u32>(conn + CONN_SND_SPACE);
-  if (length > space) unreachable();
+  if (length > space) {
+    if ((load<u32>(conn + CONN_MODE) & CONN_POISONED) != 0) return;
+    unreachable();
+  }
   const prep = cursorAdvance(load<u64>(conn + CONN_TX_PREP), length, load<u32>(conn + CONN_SND_SIZE));
+  if (cursorWrap(prep) != cursorWrap(load<u64>(conn + CONN_TX_PREP))) {
+    store<u32>(conn + CONN_MODE, load<u32>(conn + CONN_MODE) | CONN_WRAPPED);
+  }
   store<u64>(conn + CONN_TX_PREP, prep);
   store<u32>(conn + CONN_SND_SPACE, space - length);
   store<u32>(conn + CONN_UNSENT, load<u32>(conn + CONN_UNSENT) + length);
@@ -85,6 +91,7 @@ function moveData(conn: usize, length: u32): void {
  */
 @inline
 export function sndbufMove(conn: usize): u32 {
+  if ((load<u32>(conn + CONN_MODE) & CONN_POISONED) != 0) return EVENT_ILLEGAL;
   const unsent = load<u32>(conn + CONN_UNSENT);
   if (unsent == 0) return 0;
   let events: u32 = 0;

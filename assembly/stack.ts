@@ -105,7 +105,10 @@ export function stackThread(slot: u32): u32 {
   return load<u32>(stackAddress(slot) + STACK_THREAD);
 }
 
-/** Frees everything stack `slot` held: listeners, claims, intents, buffers. By `actor`, when its thread is no more. */
+/**
+ * Frees everything stack `slot` held: listeners, claims, intents, buffers. By `actor`, when its thread is no more.
+ * Acceptors may be waiting for an intent of the dead: the caller nudges every living stack afterwards.
+ */
 export function stackReap(slot: u32, actor: u32): void {
   const stack = stackAddress(slot);
   const state = atomic.load<u32>(stack + STACK_STATE);
@@ -116,10 +119,6 @@ export function stackReap(slot: u32, actor: u32): void {
   reset(stack);
   dmbReap(slot, actor);
   atomic.store<u32>(stack + STACK_STATE, (state & ~0xff) | STACK_FREE);
-  // Acceptors may be waiting for an intent of the dead.
-  for (let other: u32 = 0; other < STACK_CAPACITY; other++) {
-    if (stackGeneration(other) != 0) stackNudge(other);
-  }
 }
 
 /** Tells stack `slot` to look at the rendezvous words; EVENT_RING when the host has to ring its bell. */

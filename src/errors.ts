@@ -11,7 +11,6 @@ export const ERROR_CODES = {
   ECONNRESET: "the peer aborted the connection or died with data unread",
   ECONNABORTED: "the link group was terminated under the connection",
   ETIMEDOUT: "the peer did not answer a handshake message in time",
-  ENOMEM: "no pages or table entries are left in the arena",
   EINVAL: "an argument or a configured value is out of its range",
   EBUSY: "the role asked for already has an owner",
   EPIPE: "the sending direction is closed",

@@ -223,6 +223,7 @@ export class Stack implements ConnectionHost {
    * clones that range and not the arena. Without FFI it is the shared memory, which a post shares.
    */
   window(address: number, length: number): { buffer: ArrayBufferLike; offset: number } {
+    if (address + length > this.#shared.length) throw new RangeError(`${address} + ${length} lies outside the arena`);
     if (this.#libc === undefined) return { buffer: this.#shared.buffer, offset: address };
     return { buffer: this.#libc.window(this.#base + BigInt(address), length), offset: 0 };
   }
@@ -238,11 +239,12 @@ export class Stack implements ConnectionHost {
     for (const connection of this.#connections) connection?.trim.look();
   }
 
-  /** Stacks alive in this process, by slot. */
-  liveStacks(): number[] {
-    const slots: number[] = [];
-    for (let slot = 0; slot < STACK_CAPACITY; slot++) if (this.abi.stackGeneration(slot) !== 0) slots.push(slot);
-    return slots;
+  /** Frees what a dead stack held, and tells the living: an acceptor may be waiting for an intent of the dead. */
+  reap(dead: number): void {
+    this.abi.stackReap(dead, this.slot);
+    for (let other = 0; other < STACK_CAPACITY; other++) {
+      if (this.abi.stackGeneration(other) !== 0 && this.abi.stackNudge(other) !== 0) this.ring(other);
+    }
   }
 
   #farewell(): void {
@@ -261,7 +263,7 @@ export function reapDeadWorkers(arena: Arena, own: () => Stack | undefined): voi
   const reap = (thread: number): void => {
     const dead = abi.stackOfThread(thread);
     const actor = dead < 0 ? undefined : own();
-    if (actor !== undefined) abi.stackReap(dead, actor.slot);
+    if (actor !== undefined) actor.reap(dead);
     for (let child = abi.stackOfParent(thread); child >= 0; child = abi.stackOfParent(thread)) {
       const before = abi.stackThread(child);
       reap(before);

@@ -10,9 +10,9 @@ import { debuglog } from "node:util";
 export const channels = {
   /** { direction: "sent" | "received", role: "client" | "server", bytes: Uint8Array } for each CLC message. */
   clc: channel("smcnet:clc"),
-  /** { socket mode, device, reason } when a connection is carried by SMC. */
+  /** { socket, status } when a connection is carried by SMC. */
   connected: channel("smcnet:connected"),
-  /** { code, name, side } when a connection goes on as TCP. */
+  /** { socket, side, reason } when a connection goes on as TCP although it was negotiated or claimed. */
   fallback: channel("smcnet:fallback"),
   /** { from, to, event } for each state of the close machine. */
   state: channel("smcnet:state"),

@@ -37,6 +37,7 @@ export const STATUS_BUSY: i32 = -3; // already attached, or taken by somebody el
 export const CONN_ATTACHED: u32 = 1; // nocopy: the send ring is the peer's ring
 export const CONN_COPY: u32 = 2; // private send ring, moveData
 export const CONN_POISONED: u32 = 4; // the peer broke a rule; nothing of it is believed any more
+export const CONN_WRAPPED: u32 = 8; // the send ring was written past its end at least once
 
 // DMB_STATE flags.
 export const DMB_REGISTERED: u32 = 1;

@@ -82,6 +82,7 @@ export const BLOCKS_OFFSET: u32 = 162660352;
 export const CDC_PROD_OFFSET: u32 = 8; // u64: wrap u16 | count u32 << 16
 export const CDC_CONS_OFFSET: u32 = 16; // u64: wrap u16 | count u32 << 16 | producer flags << 48 | state flags << 56
 export const CDC_SIZE: u32 = 32;
+export const CDC_TYPE: u32 = 0xfe; // u8 at offset 0
 
 // Connection block, private to the owning stack.
 export const CONN_LOCAL: u32 = 0; // u32: address of the own DMB

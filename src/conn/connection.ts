@@ -52,6 +52,8 @@ export interface ConnectionPlace {
   /** Private send buffer in copy mode, else -1. */
   readonly sndDmb: number;
   readonly peerStack: number;
+  /** Tells this peer from a later stack in the same slot. */
+  readonly peerGeneration: number;
 }
 
 /** Who reads the connection. Called from the event loop, one call a turn. */
@@ -180,19 +182,23 @@ export class Connection {
   turn(): void {
     if (this.#released) return;
     const { abi } = this.#host;
-    const events = abi.connSample(this.place.conn);
-    if ((events & EVENT_ILLEGAL) !== 0) {
-      this.#violated();
-      if (!this.#released && this.#reading && !this.#endDelivered) this.#deliverEnd();
-      return;
-    }
-    if ((events & EVENT_STATE) !== 0) this.#peerFlags(abi.connPeerState(this.place.conn));
-    if (this.#finishIfOver()) return;
+    if (this.noticed(abi.connSample(this.place.conn))) return;
     this.tx.flush();
     if (this.#released || !this.#reading || this.#endDelivered) return;
     const length = abi.rxReadable(this.place.conn);
     if (length > 0) this.#deliver(length);
     else if (this.#machine.peerFinished) this.#deliverEnd();
+  }
+
+  /** Takes in the state bits of a sample. True when nothing is left to be done. */
+  noticed(events: number): boolean {
+    if ((events & EVENT_ILLEGAL) !== 0) {
+      this.#violated();
+      if (!this.#released && this.#reading && !this.#endDelivered) this.#deliverEnd();
+      return true;
+    }
+    if ((events & EVENT_STATE) !== 0) this.#peerFlags(this.#host.abi.connPeerState(this.place.conn));
+    return this.#finishIfOver();
   }
 
   #deliver(length: number): void {

@@ -29,14 +29,21 @@ export class Trim {
   readonly #conn: number;
   #seen = 0;
   #trimmed = 0;
+  #off = false;
 
   constructor(host: TrimHost, conn: number) {
     this.#host = host;
     this.#conn = conn;
   }
 
+  /** Never again: somebody writes into the ring ahead of its cursor. */
+  off(): void {
+    this.#off = true;
+  }
+
   /** A look about once a second: the second one without a byte written in between trims. Whether pages went back. */
   look(): boolean {
+    if (this.#off) return false;
     const { abi } = this.#host;
     // Count and low bits of the wrap counter in one word: enough to see that something was written.
     const written = abi.connPeek(this.#conn, CONN_TX_PREP) ^ (abi.connPeek(this.#conn, CONN_TX_PREP + 4) << 16);

@@ -47,9 +47,8 @@ export interface Abi {
   connPeerUnread(conn: number): number;
   connTouched(conn: number, peerDmb: number): void;
   connDrained(conn: number): number;
-  connWait(stack: number, conn: number, timeoutNs: number): number;
-  connSpin(conn: number, turns: number): number;
-  connSpinReadable(conn: number, turns: number): number;
+  connWait(stack: number, conn: number, timeoutNs: number, wanted: number): number;
+  connSpin(conn: number, turns: number, wanted: number): number;
 
   cqPoll(stack: number): number;
 
@@ -59,8 +58,8 @@ export interface Abi {
   txPrepare(conn: number, length: number): void;
   txPublish(conn: number): number;
   txSend(conn: number, length: number): number;
-  txUnsent(conn: number): number;
   txRefresh(conn: number): number;
+  txUnsent(conn: number): number;
 
   rxReadable(conn: number): number;
   rxRun(conn: number): number;

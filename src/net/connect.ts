@@ -113,7 +113,10 @@ function negotiate(
 ): void {
   const { stack, engine } = context;
   const { onread } = handle;
-  const ends = endpointsOf(handle);
+  // The claim comes before anything that takes time: the acceptor waits for it.
+  const ends = intent && endpointsOf(handle);
+  const claim = ends && stack.rendezvous.claim(ends.local, ends.peer, () => negotiation.start());
+  intent?.close();
   let timer: NodeJS.Timeout | undefined;
   const done = (): void => {
     clearTimeout(timer);
@@ -146,7 +149,6 @@ function negotiate(
     value(closed?: () => void) {
       done();
       claim?.withdraw();
-      intent?.close();
       negotiation.cancel();
       handle.close(closed);
     },
@@ -155,9 +157,6 @@ function negotiate(
     negotiation.start();
     return;
   }
-  const claim =
-    ends === undefined ? undefined : stack.rendezvous.claim(ends.local, ends.peer, () => negotiation.start());
-  intent.close();
   if (claim === undefined) {
     negotiation.giveUp();
     return;

@@ -70,6 +70,7 @@ export class Establishment {
     if (local === undefined) return DIAGNOSIS.MEM.code;
     this.#local = local;
     this.#conn = stack.abi.connOpen(stack.slot, slot, local.index);
+    if (this.#conn === 0) return DIAGNOSIS.INTERR.code;
     const bytes = SMALLEST_DMB << local.sizeClass;
     stack.counters.rxAllocated++;
     stack.counters.rxBuffers[sizeBin(bytes)]!++;
@@ -123,13 +124,15 @@ export class Establishment {
     };
     if (role === "client") counters[peer.version === 1 ? "clientV1" : "clientV2"]++;
     else counters[peer.version === 1 ? "serverV1" : "serverV2"]++;
+    const peerStack = abi.dmbOwner(this.#peerDmb);
     const place = {
       slot: this.#slot,
       conn: this.#conn,
       localDmb: this.#local!.index,
       peerDmb: this.#peerDmb,
       sndDmb: this.#sndDmb,
-      peerStack: abi.dmbOwner(this.#peerDmb),
+      peerStack,
+      peerGeneration: abi.stackGeneration(peerStack),
     };
     const stack = this.#stack;
     const connection = new Connection(stack, place, info, owner);

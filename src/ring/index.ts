@@ -8,7 +8,7 @@
  */
 import type { Socket } from "node:net";
 import { isMainThread } from "node:worker_threads";
-import { EVENT_ILLEGAL, EVENT_RING, EVENT_STATE } from "../../assembly/shared/codes.js";
+import { EVENT_ILLEGAL, EVENT_READABLE, EVENT_RING, EVENT_STATE, EVENT_WRITABLE } from "../../assembly/shared/codes.js";
 import { CDC_SIZE, CONN_LOCAL, CONN_LOCAL_SIZE, CONN_SND, CONN_SND_SIZE } from "../../assembly/shared/layout.js";
 import type { Connection } from "../conn/connection.js";
 import { SmcError } from "../errors.js";
@@ -25,7 +25,14 @@ const SPIN_TURNS = 4096;
 /** Looks between two readings of the clock where a thread may only spin. */
 const SPIN_BATCH = 256;
 
-/** One direction or both: who holds it may use it. */
+/** What ends a `wait`. */
+const ENDINGS = EVENT_STATE | EVENT_ILLEGAL;
+const WANTED = {
+  any: EVENT_READABLE | EVENT_WRITABLE | ENDINGS,
+  bytes: EVENT_READABLE | ENDINGS,
+  room: EVENT_WRITABLE | ENDINGS,
+} as const;
+
 export interface RingOptions {
   /** Microseconds `wait` spins before it sleeps; main threads only spin. Default about 20. */
   readonly spinUs?: number;
@@ -101,8 +108,8 @@ class Ring {
     const { abi, copy } = this.#stack;
     this.#checkWritable();
     const { length } = data;
-    let run = abi.txRun(this.#conn, length);
-    if (run === 0) return this.#full(length);
+    let run = this.#room(length);
+    if (run === 0) return 0;
     copy.put(abi.txAddress(this.#conn), data, 0, run);
     if (run === length) {
       this.#published(abi.txSend(this.#conn, run), run);
@@ -120,11 +127,13 @@ class Ring {
     return written;
   }
 
-  /** A write found no room: the peer may have closed. */
-  #full(length: number): number {
-    if (length > 0) this.#look();
+  /** Contiguous room for at most `length` bytes. Without any, looks whether the peer has closed or made some. */
+  #room(length: number): number {
+    const run = this.#stack.abi.txRun(this.#conn, length);
+    if (run > 0 || length === 0) return run;
+    this.#look();
     this.#checkWritable();
-    return 0;
+    return this.#stack.abi.txRun(this.#conn, length);
   }
 
   #published(events: number, bytes: number): void {
@@ -140,8 +149,7 @@ class Ring {
   reserve(length: number): Uint8Array {
     const { abi } = this.#stack;
     this.#checkWritable();
-    const run = abi.txRun(this.#conn, length);
-    if (run === 0) this.#full(length);
+    const run = this.#room(length);
     this.#reserved = run;
     return this.#sending.view(abi.txAddress(this.#conn), run);
   }
@@ -215,34 +223,43 @@ class Ring {
   }
 
   /**
-   * Waits until there may be something to read, room to write, or the end: spins, then blocks the thread.
+   * Waits until there is something to read, room to write, or the end: spins, then blocks the thread.
    *
    * Takes:   timeoutMs; Infinity for no limit. A main thread may not block and spins for the whole time.
-   * Returns: false when the time ran out with nothing new.
+   *          For what: a writer that leaves incoming bytes unread asks for "room", else they end every wait at once.
+   * Returns: false when the time ran out.
    */
-  wait(timeoutMs = Number.POSITIVE_INFINITY): boolean {
-    const { abi, slot } = this.#stack;
-    const conn = this.#conn;
-    let events = abi.connSpin(conn, this.#spinTurns);
-    if (events === 0 && timeoutMs > 0) {
-      const deadline = performance.now() + timeoutMs;
-      abi.rxFlush(conn);
-      while (events === 0) {
-        const left = deadline - performance.now();
-        if (left <= 0) return false;
-        events = isMainThread
-          ? abi.connSpin(conn, SPIN_BATCH)
-          : abi.connWait(slot, conn, left === Number.POSITIVE_INFINITY ? -1 : left * 1e6);
-        if (this.#connection.over) {
-          this.#ended = true;
-          break;
-        }
-      }
-      this.#stack.recheck();
-    }
-    if (events === 0) return this.#ended;
+  wait(timeoutMs = Number.POSITIVE_INFINITY, what: "any" | "bytes" | "room" = "any"): boolean {
+    const { abi } = this.#stack;
+    const wanted = WANTED[what];
+    let events = abi.connSpin(this.#conn, this.#spinTurns, wanted);
     this.#act(events);
+    if ((events & wanted) !== 0 || this.#gone()) return true;
+    const deadline = performance.now() + timeoutMs;
+    while ((events & wanted) === 0 && !this.#gone()) {
+      const left = deadline - performance.now();
+      if (left <= 0) return false;
+      events = this.#sleep(left, wanted);
+      this.#act(events);
+    }
+    this.#stack.recheck();
     return true;
+  }
+
+  #sleep(leftMs: number, wanted: number): number {
+    const { abi, slot } = this.#stack;
+    if (isMainThread) return abi.connSpin(this.#conn, SPIN_BATCH, wanted);
+    return abi.connWait(slot, this.#conn, leftMs === Number.POSITIVE_INFINITY ? -1 : leftMs * 1e6, wanted);
+  }
+
+  /** Whether nothing will come any more. A blocked thread does not see the clcSocket end; the parent's reaping wakes it. */
+  #gone(): boolean {
+    const { peerStack, peerGeneration } = this.#connection.place;
+    if (!this.#connection.over && this.#stack.abi.stackGeneration(peerStack) !== peerGeneration) {
+      this.#connection.peerLost();
+      this.#act(0);
+    }
+    return this.#connection.over || this.#connection.peerFinished;
   }
 
   #look(): void {
@@ -250,8 +267,12 @@ class Ring {
   }
 
   #act(events: number): void {
+    const { abi } = this.#stack;
     if ((events & EVENT_RING) !== 0) this.#stack.ring(this.#connection.place.peerStack);
-    if ((events & (EVENT_STATE | EVENT_ILLEGAL)) !== 0) this.#connection.turn();
+    // In copy mode, room at the peer is first for what waits in the private ring.
+    if (abi.txUnsent(this.#conn) > 0 && (abi.txPublish(this.#conn) & EVENT_RING) !== 0)
+      this.#stack.ring(this.#connection.place.peerStack);
+    if ((events & (EVENT_STATE | EVENT_ILLEGAL)) !== 0) this.#connection.noticed(events);
     if (this.#connection.peerFinished) {
       this.#ended = this.#stack.abi.rxReadable(this.#conn) === 0;
       this.#reset = this.#connection.peerReset;
@@ -299,5 +320,6 @@ export function openRing(socket: Socket, options: RingOptions = {}): Ring {
   taken.add(connection);
   socket.pause();
   connection.stopReading();
+  connection.trim.off();
   return new Ring(socket, connection, stackIfAny, options);
 }

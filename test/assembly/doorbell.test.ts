@@ -14,7 +14,7 @@ import {
 import { STACK_ARMED, STACK_SUMMARY } from "../../assembly/shared/layout.js";
 import { stackWord, wordView } from "../../src/engine/memory.js";
 import { within } from "../support/watchdog.js";
-import { connectPair, type Pair, Rig } from "./rig.js";
+import { ANYTHING, connectPair, type Pair, Rig } from "./rig.js";
 
 type WaitAsync = (
   word: Int32Array<SharedArrayBuffer>,
@@ -138,15 +138,15 @@ const wait = suite("blocking wait");
 wait("returns at once with what is there already, and leaves the doorbell disarmed", () => {
   const { left, right, armed } = scene();
   left.write(Buffer.from("x"));
-  assert.is(right.abi.connWait(right.stack, right.conn, -1), EVENT_READABLE);
+  assert.is(right.abi.connWait(right.stack, right.conn, -1, ANYTHING), EVENT_READABLE);
   assert.is(armed(), ARMED_NONE);
   left.abi.connSignal(left.conn, STATE_DONE_WRITING << 8);
-  assert.is(right.abi.connWait(right.stack, right.conn, -1), EVENT_READABLE | EVENT_STATE);
+  assert.is(right.abi.connWait(right.stack, right.conn, -1, ANYTHING), EVENT_READABLE | EVENT_STATE);
 });
 
 wait("without news it ends with the time, empty-handed and disarmed", () => {
   const { right, armed } = scene();
-  assert.is(right.abi.connWait(right.stack, right.conn, 1000), 0);
+  assert.is(right.abi.connWait(right.stack, right.conn, 1000, ANYTHING), 0);
   assert.is(armed(), ARMED_NONE);
 });
 
@@ -155,7 +155,7 @@ wait("shows the peer what was consumed before it sleeps", () => {
   left.write(Buffer.alloc(100));
   right.read(100);
   assert.is(left.abi.txRefresh(left.conn), 0);
-  right.abi.connWait(right.stack, right.conn, 0);
+  right.abi.connWait(right.stack, right.conn, 0, ANYTHING);
   assert.is(left.abi.txRefresh(left.conn), EVENT_WRITABLE);
 });
 

@@ -28,6 +28,9 @@ import {
 import type { Abi } from "../../src/engine/abi.js";
 import { compileEngine, instantiateEngine } from "../../src/engine/load.js";
 
+/** Every event bit: for waits that end with any news. */
+export const ANYTHING = 0xff;
+
 /** The smallest arena reserveArena would make: about 62 MiB of blocks. */
 export const ARENA_MIB = 220;
 const CANARY = 0xc5;

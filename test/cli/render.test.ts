@@ -2,8 +2,8 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { abbreviate, renderSockets, renderStats } from "../../src/cli/render.js";
-import type { SocketRecord } from "../../src/diag/records.js";
 import { Counters } from "../../src/diag/counters.js";
+import type { SocketRecord } from "../../src/diag/records.js";
 
 const open = { receive: false, send: false };
 const at = (count: number, wrap = 0): { wrap: number; count: number } => ({ wrap, count });

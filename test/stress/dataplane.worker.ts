@@ -12,11 +12,14 @@ const abi = instantiateEngine(order.module, order.memory);
 const bytes = new Uint8Array(order.memory.buffer);
 const prng = new Prng(order.seed);
 let waits = 0;
+/** Every event bit. */
+const ANYTHING = 0xff;
 
 /** Until there is news. A wake-up that is lost hangs here, and the parent's watchdog tells. */
 function pause(): void {
   waits++;
-  const events = order.patience === "wait" ? abi.connWait(stack, conn, -1) : abi.connSpin(conn, 1000);
+  const events =
+    order.patience === "wait" ? abi.connWait(stack, conn, -1, ANYTHING) : abi.connSpin(conn, 1000, ANYTHING);
   if ((events & EVENT_ILLEGAL) !== 0) throw new Error("the connection was poisoned");
 }
 

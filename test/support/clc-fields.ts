@@ -27,7 +27,9 @@ function proposalFields({ version, typev1, typev2, smcd, prefixes, v2 }: Proposa
     "proposal.ism.gid": [smcd!.gid, ...(v2?.smcd?.entries.map(({ gid }) => gid) ?? [])].map(hex64),
   };
   if (prefixes) {
-    fields["outgoing.interface.subnet.mask"] = [24, 16, 8, 0].map((at) => (prefixes.ipv4Network >>> at) & 0xff).join(".");
+    fields["outgoing.interface.subnet.mask"] = [24, 16, 8, 0]
+      .map((at) => (prefixes.ipv4Network >>> at) & 0xff)
+      .join(".");
     fields["outgoing.interface.subnet.mask.number.of.significant.bits"] = String(prefixes.ipv4Length);
   }
   if (!v2) return fields;

@@ -122,15 +122,16 @@ export const lifecycle: readonly Scenario[] = [
       return { got: String(got) };
     },
     async client(end) {
-      const idle = end.dial({ timeout: 40 });
-      const seen = journal(idle);
-      const timedOut = happens(idle, "timeout");
+      const idle = end.dial({ timeout: 100_000 });
+      const byOption = idle.timeout;
       await happens(idle, "connect");
       const off = await end.connect();
       let fired = 0;
       off.setTimeout(20, () => fired++);
       off.setTimeout(0);
-      await timedOut;
+      const seen = journal(idle);
+      idle.setTimeout(40);
+      await happens(idle, "timeout");
       const { timeout, destroyed } = idle;
       idle.setTimeout(0);
       end.tell("timed out");
@@ -138,7 +139,7 @@ export const lifecycle: readonly Scenario[] = [
       idle.end("yes");
       await seen.closed();
       await part(off);
-      return { timeout, destroyed, reply: String(reply), fired, events: seen.events };
+      return { byOption, timeout, destroyed, reply: String(reply), fired, events: seen.events };
     },
   },
   {

@@ -1,0 +1,397 @@
+/**
+ * Rendezvous between threads: who waits for whom, and for how long; played by several stacks in one thread over the real words.
+ *
+ * A nudge is a call of `look()` that the test makes when it wants to, so every order can be had. One timer of the code under test is
+ * really awaited: the acceptor's.
+ */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { keyView } from "../../src/engine/memory.js";
+import type { Endpoint } from "../../src/rendezvous/address.js";
+import { ArenaRendezvous, type Wildcard } from "../../src/rendezvous/arena.js";
+import { Rig } from "../assembly/rig.js";
+import { prngFor } from "../support/prng.js";
+import { until, within } from "../support/watchdog.js";
+
+/** The acceptor's wait where the test ends it by an event: far longer than the test. Milliseconds. */
+const LONG_MS = 20_000;
+
+/** A stack with its rendezvous, and what that asked of its host. */
+class Party {
+  readonly stack: number;
+  readonly rendezvous: ArenaRendezvous;
+  /** Stacks nudged, in order. */
+  readonly nudged: number[] = [];
+  /** Things that wait now. */
+  held = 0;
+
+  constructor(rig: Rig, thread: number) {
+    this.stack = rig.stack(thread);
+    this.rendezvous = new ArenaRendezvous({
+      abi: rig.abi,
+      stack: this.stack,
+      key: keyView(rig.memory, this.stack),
+      nudge: (slot) => this.nudged.push(slot),
+      hold: (change) => {
+        this.held += change;
+      },
+    });
+  }
+}
+
+class Scene {
+  readonly rig = new Rig();
+  readonly client = new Party(this.rig, 1);
+  readonly server = new Party(this.rig, 2);
+
+  party(thread: number): Party {
+    return new Party(this.rig, thread);
+  }
+}
+
+const at = (port: number, address = "127.0.0.1"): Endpoint => ({ address, port });
+const SERVICE = at(80);
+
+/** Counts calls, and the values they came with. */
+function spy<T>(): { (value: T): void; readonly calls: T[] } {
+  const calls: T[] = [];
+  return Object.assign((value: T) => void calls.push(value), { calls });
+}
+
+/** All immediates scheduled so far have run. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+
+function waits<T extends object>(found: T): Extract<T, { cancel: unknown }> {
+  assert.ok("cancel" in found, "not decided at once");
+  return found as Extract<T, { cancel: unknown }>;
+}
+
+const test = suite("rendezvous in the arena");
+
+test("nobody listens: no intent, plain at once", () => {
+  const { client } = new Scene();
+  assert.is(client.rendezvous.intend(SERVICE), undefined);
+});
+
+test("a listener is found at its address and port, and no longer once it has left", () => {
+  const { client, server } = new Scene();
+  const leave = server.rendezvous.listen(SERVICE, "none")!;
+  assert.ok(client.rendezvous.intend(SERVICE));
+  assert.ok(client.rendezvous.intend(at(80, "::ffff:127.0.0.1")), "the mapped form is the same address");
+  assert.is(client.rendezvous.intend(at(81)), undefined);
+  assert.is(client.rendezvous.intend(at(80, "127.0.0.2")), undefined);
+  leave();
+  assert.is(client.rendezvous.intend(SERVICE), undefined);
+});
+
+test("wildcards answer for the families they stand for", () => {
+  const reach: Record<Wildcard, [string, boolean, boolean]> = {
+    none: ["::", false, false],
+    any4: ["0.0.0.0", true, false],
+    any6: ["::", false, true],
+    dual: ["::", true, true],
+  };
+  for (const [wildcard, [own, v4, v6]] of Object.entries(reach)) {
+    const { client, server } = new Scene();
+    server.rendezvous.listen(at(80, own), wildcard as Wildcard);
+    const found = (address: string) => client.rendezvous.intend(at(80, address)) !== undefined;
+    assert.equal([found("10.1.1.1"), found("2001:db8::1")], [v4, v6], wildcard);
+  }
+});
+
+test("a registry that is full says so, and has room again after a leave", () => {
+  const { server } = new Scene();
+  const leaves: (() => void)[] = [];
+  for (let port = 1; ; port++) {
+    const leave = server.rendezvous.listen(at(port), "none");
+    if (leave === undefined) break;
+    leaves.push(leave);
+    assert.ok(port < 10_000, "the registry is finite");
+  }
+  leaves[7]!();
+  assert.ok(server.rendezvous.listen(at(20_000), "none"));
+});
+
+test("a claim made before accept is matched at once; its owner hears of it once, in a later turn", async () => {
+  const { client, server } = new Scene();
+  server.rendezvous.listen(SERVICE, "none");
+  const intent = client.rendezvous.intend(SERVICE)!;
+  const matched = spy<void>();
+  const claim = client.rendezvous.claim(at(4000), SERVICE, matched)!;
+  intent.close();
+  assert.equal(server.rendezvous.accept(at(4000), SERVICE, LONG_MS, spy()), { matched: true });
+  assert.equal(server.nudged, [client.stack]);
+  client.rendezvous.look();
+  assert.is(matched.calls.length, 0, "not inside look()");
+  client.rendezvous.look();
+  await turn();
+  assert.is(matched.calls.length, 1);
+  assert.not(claim.withdraw(), "too late to withdraw");
+  assert.equal([client.held, server.held], [0, 0]);
+});
+
+test("no claim and no open intent: plain at once, nothing waits", () => {
+  const { client, server } = new Scene();
+  server.rendezvous.listen(SERVICE, "none");
+  assert.equal(server.rendezvous.accept(at(4000), SERVICE, LONG_MS, spy()), { matched: false });
+  client.rendezvous.intend(SERVICE)!.close();
+  assert.equal(server.rendezvous.accept(at(4000), SERVICE, LONG_MS, spy()), { matched: false });
+  assert.is(server.held, 0);
+});
+
+test("a wait of 0 ms waits for nobody", () => {
+  const { client, server } = new Scene();
+  server.rendezvous.listen(SERVICE, "none");
+  client.rendezvous.intend(SERVICE);
+  assert.equal(server.rendezvous.accept(at(4000), SERVICE, 0, spy()), { matched: false });
+  assert.is(server.held, 0);
+});
+
+test("an open intent is waited for; its claim ends the wait with a match, exactly once", async () => {
+  const { client, server } = new Scene();
+  server.rendezvous.listen(SERVICE, "none");
+  const intent = client.rendezvous.intend(SERVICE)!;
+  const done = spy<boolean>();
+  waits(server.rendezvous.accept(at(4000), SERVICE, LONG_MS, done));
+  assert.is(server.held, 1);
+  server.rendezvous.look();
+  await turn();
+  assert.equal(done.calls, [], "nothing has changed yet");
+  const matched = spy<void>();
+  client.rendezvous.claim(at(4000), SERVICE, matched);
+  intent.close();
+  assert.ok(client.nudged.includes(server.stack), "closing the intent nudges the acceptor");
+  server.rendezvous.look();
+  server.rendezvous.look();
+  client.rendezvous.look();
+  await turn();
+  assert.equal([done.calls, matched.calls.length], [[true], 1]);
+  assert.equal([client.held, server.held], [0, 0]);
+});
+
+test("an intent that closes without a claim for this connection ends the wait as plain", async () => {
+  const { client, server } = new Scene();
+  server.rendezvous.listen(SERVICE, "none");
+  const intent = client.rendezvous.intend(SERVICE)!;
+  const done = spy<boolean>();
+  waits(server.rendezvous.accept(at(4000), SERVICE, LONG_MS, done));
+  client.rendezvous.claim(at(4001), SERVICE, spy());
+  intent.close();
+  server.rendezvous.look();
+  await turn();
+  assert.equal(done.calls, [false]);
+  assert.is(server.held, 0);
+});
+
+test("only intents that were open at accept are waited for, each of them, whatever their order of closing", async () => {
+  const { client, server } = new Scene();
+  server.rendezvous.listen(SERVICE, "none");
+  const first = client.rendezvous.intend(SERVICE)!;
+  const second = client.rendezvous.intend(SERVICE)!;
+  const done = spy<boolean>();
+  waits(server.rendezvous.accept(at(4000), SERVICE, LONG_MS, done));
+  const later = client.rendezvous.intend(SERVICE)!;
+  second.close();
+  second.close();
+  server.rendezvous.look();
+  await turn();
+  assert.equal(done.calls, [], "the first one is still open");
+  first.close();
+  server.rendezvous.look();
+  await turn();
+  assert.equal(done.calls, [false], "the later one does not count");
+  later.close();
+});
+
+test("when the time is up the acceptor looks once more and is plain", async () => {
+  const { client, server } = new Scene();
+  server.rendezvous.listen(SERVICE, "none");
+  client.rendezvous.intend(SERVICE);
+  const done = spy<boolean>();
+  waits(server.rendezvous.accept(at(4000), SERVICE, 3, done));
+  await until(() => done.calls.length > 0, "the acceptor's timer");
+  assert.equal(done.calls, [false]);
+  assert.is(server.held, 0);
+});
+
+test("a claim of which no nudge told is found when the time is up", async () => {
+  const { client, server } = new Scene();
+  server.rendezvous.listen(SERVICE, "none");
+  client.rendezvous.intend(SERVICE);
+  const done = spy<boolean>();
+  waits(server.rendezvous.accept(at(4000), SERVICE, 3, done));
+  const matched = spy<void>();
+  client.rendezvous.claim(at(4000), SERVICE, matched);
+  await until(() => done.calls.length > 0, "the acceptor's timer");
+  assert.equal(done.calls, [true]);
+  client.rendezvous.look();
+  await turn();
+  assert.is(matched.calls.length, 1);
+});
+
+test("a cancelled wait is never told, neither by a claim nor by the clock", async () => {
+  const { client, server } = new Scene();
+  server.rendezvous.listen(SERVICE, "none");
+  const intent = client.rendezvous.intend(SERVICE)!;
+  const done = spy<boolean>();
+  const cancelled = waits(server.rendezvous.accept(at(4000), SERVICE, 3, done));
+  const other = spy<boolean>();
+  waits(server.rendezvous.accept(at(4001), SERVICE, 5, other));
+  cancelled.cancel();
+  cancelled.cancel();
+  assert.is(server.held, 1);
+  client.rendezvous.claim(at(4000), SERVICE, spy());
+  intent.close();
+  await until(() => other.calls.length > 0, "the timer of a wait that began later and lasts longer");
+  server.rendezvous.look();
+  await turn();
+  assert.equal(done.calls, []);
+  assert.is(server.held, 0);
+});
+
+test("a claim withdrawn in time is matched by nobody; its owner hears nothing", async () => {
+  const { client, server } = new Scene();
+  server.rendezvous.listen(SERVICE, "none");
+  const matched = spy<void>();
+  const claim = client.rendezvous.claim(at(4000), SERVICE, matched)!;
+  assert.ok(claim.withdraw());
+  assert.not(claim.withdraw(), "once");
+  assert.equal(server.rendezvous.accept(at(4000), SERVICE, 0, spy()), { matched: false });
+  client.rendezvous.look();
+  await turn();
+  assert.is(matched.calls.length, 0);
+  assert.is(client.held, 0);
+});
+
+test("a claim that was matched before it is withdrawn stays matched, and its owner is told", async () => {
+  const { client, server } = new Scene();
+  server.rendezvous.listen(SERVICE, "none");
+  const matched = spy<void>();
+  const claim = client.rendezvous.claim(at(4000), SERVICE, matched)!;
+  assert.equal(server.rendezvous.accept(at(4000), SERVICE, 0, spy()), { matched: true });
+  assert.not(claim.withdraw());
+  client.rendezvous.look();
+  await turn();
+  assert.is(matched.calls.length, 1);
+});
+
+test("one claim, two acceptors with the same 4-tuple: one of them matches", () => {
+  const scene = new Scene();
+  const { client, server } = scene;
+  const third = scene.party(3);
+  for (const party of [server, third]) party.rendezvous.listen(SERVICE, "none");
+  client.rendezvous.claim(at(4000), SERVICE, spy());
+  const answers = [server, third].map((party) => party.rendezvous.accept(at(4000), SERVICE, 0, spy()));
+  assert.equal(answers, [{ matched: true }, { matched: false }]);
+});
+
+test("an intent towards an address where several listen holds each of them, and lets all go", async () => {
+  const scene = new Scene();
+  const { client } = scene;
+  const parties = [scene.server, scene.party(3), scene.party(4)];
+  for (const party of parties) {
+    party.rendezvous.listen(SERVICE, "none");
+    party.rendezvous.listen(SERVICE, "none");
+  }
+  const intent = client.rendezvous.intend(SERVICE)!;
+  const dones = parties.map((party) => {
+    const done = spy<boolean>();
+    waits(party.rendezvous.accept(at(4000), SERVICE, LONG_MS, done));
+    return done;
+  });
+  intent.close();
+  for (const party of parties) party.rendezvous.look();
+  await turn();
+  assert.equal(
+    dones.map((done) => done.calls),
+    [[false], [false], [false]],
+  );
+  assert.equal([...client.nudged].sort(), parties.map((party) => party.stack).sort(), "each is nudged once");
+});
+
+test("the death of a client ends the waits for its intents", async () => {
+  const { rig, client, server } = new Scene();
+  server.rendezvous.listen(SERVICE, "none");
+  client.rendezvous.intend(SERVICE);
+  const done = spy<boolean>();
+  waits(server.rendezvous.accept(at(4000), SERVICE, LONG_MS, done));
+  rig.abi.stackReap(client.stack, server.stack);
+  server.rendezvous.look();
+  await turn();
+  assert.equal(done.calls, [false]);
+});
+
+test("a thousand connections in any order: each claim is matched or withdrawn, each accept answered, once", async () => {
+  const random = prngFor("rendezvous orders");
+  const scene = new Scene();
+  const { server } = scene;
+  const clients = [scene.client, scene.party(3), server];
+  server.rendezvous.listen(SERVICE, "none");
+  interface Attempt {
+    readonly port: number;
+    readonly by: Party;
+    steps: (() => void)[];
+    matched: number;
+    withdrawn: boolean;
+    answers: boolean[];
+  }
+  const attempts = Array.from({ length: 1000 }, (_, i): Attempt => {
+    const attempt: Attempt = {
+      port: 1000 + i,
+      by: random.pick(clients),
+      steps: [],
+      matched: 0,
+      withdrawn: false,
+      answers: [],
+    };
+    const { port, by } = attempt;
+    let intent: { close(): void } | undefined;
+    let claim: { withdraw(): boolean } | undefined;
+    const accept = () => {
+      const found = server.rendezvous.accept(at(port), SERVICE, LONG_MS, (matched) => attempt.answers.push(matched));
+      if ("matched" in found) attempt.answers.push(found.matched);
+    };
+    const claims = [
+      () => {
+        claim = by.rendezvous.claim(at(port), SERVICE, () => attempt.matched++);
+        assert.ok(claim, "room for a claim");
+      },
+      () => intent!.close(),
+      ...(random.oneIn(4) ? [() => void (attempt.withdrawn = claim!.withdraw())] : []),
+    ];
+    claims.splice(random.below(claims.length + 1), 0, accept);
+    attempt.steps = [
+      () => {
+        intent = by.rendezvous.intend(SERVICE);
+      },
+      ...claims,
+    ];
+    return attempt;
+  });
+  const open = [...attempts];
+  while (open.length > 0) {
+    const at = random.below(Math.min(open.length, 50));
+    const attempt = open[at]!;
+    attempt.steps.shift()!();
+    if (attempt.steps.length === 0) open.splice(at, 1);
+    if (random.oneIn(5)) for (const party of clients) party.rendezvous.look();
+  }
+  for (const party of clients) party.rendezvous.look();
+  for (const party of clients) party.rendezvous.look();
+  await within(turn(), "the callbacks");
+  for (const { port, answers, matched, withdrawn } of attempts) {
+    assert.is(answers.length, 1, `port ${port} is answered once`);
+    assert.equal(
+      [matched === 1, matched + Number(withdrawn) <= 1],
+      [answers[0], true],
+      `port ${port}: both ends agree`,
+    );
+    assert.ok(answers[0] || withdrawn, `port ${port}: a claim that stood was matched`);
+  }
+  assert.equal(
+    clients.map((party) => party.held),
+    [0, 0, 0],
+  );
+});
+
+test.run();
