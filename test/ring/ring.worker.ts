@@ -1,0 +1,73 @@
+/**
+ * A thread that plays sides of ring scenarios by name, each over a fresh connection.
+ *
+ * Owns the connection and the loop of tasks. The main side is theatre.ts.
+ */
+import type { AddressInfo, Socket } from "node:net";
+import { parentPort } from "node:worker_threads";
+import * as smc from "../../src/index.js";
+import { openRing } from "../../src/ring/index.js";
+import { closed, dial, listen } from "../support/pair.js";
+import { checkCarrier, transport } from "../support/transports.js";
+import { happens } from "../support/watchdog.js";
+import { SCENARIOS } from "./scenarios.js";
+import { Baton, type Mode, playFree, type RingScenario, type Role, type Seen, toolsFor } from "./sides.js";
+
+export interface RingTask {
+  readonly kind: "play";
+  readonly scenario: string;
+  readonly mode: Mode;
+  readonly role: Role;
+  /** Where the server listens; the client's task only. */
+  readonly port: number;
+  readonly baton: Int32Array<SharedArrayBuffer>;
+}
+export type RingRequest = RingTask | { readonly kind: "stats" };
+export type RingReport =
+  | { readonly kind: "listening"; readonly port: number }
+  | { readonly kind: "seen"; readonly seen: Seen }
+  | { readonly kind: "failed"; readonly stack: string }
+  | { readonly kind: "stats"; readonly doorbellRescued: number };
+
+const tell = (report: RingReport) => parentPort!.postMessage(report);
+const ffi = smc.options().ffi;
+
+function play(socket: Socket, scenario: RingScenario, { mode, role, baton }: RingTask): Seen {
+  const side = scenario[role](toolsFor(openRing(socket, scenario.ring), mode, ffi, scenario.name));
+  return scenario.free === true ? playFree(side) : new Baton(baton, role).play(side);
+}
+
+async function connect(task: RingTask): Promise<Socket> {
+  const carrier = transport(task.mode === "copy" ? "smcd-copy" : "smcd");
+  if (task.role === "client") {
+    const socket = dial(carrier, task.port);
+    await happens(socket, "connect");
+    checkCarrier(socket, carrier, "client");
+    return socket;
+  }
+  const [server] = await listen(carrier);
+  const accepted = happens(server, "connection");
+  tell({ kind: "listening", port: (server.address() as AddressInfo).port });
+  const [socket] = (await accepted) as [Socket];
+  server.close();
+  checkCarrier(socket, carrier, "server");
+  return socket;
+}
+
+parentPort!.on("message", async (request: RingRequest) => {
+  if (request.kind === "stats") {
+    tell({ kind: "stats", doorbellRescued: smc.stats().doorbellRescued });
+    return;
+  }
+  let socket: Socket | undefined;
+  try {
+    socket = await connect(request);
+    socket.on("error", () => undefined);
+    tell({ kind: "seen", seen: play(socket, SCENARIOS.get(request.scenario)!, request) });
+  } catch (error) {
+    tell({ kind: "failed", stack: (error as Error).stack ?? String(error) });
+  } finally {
+    socket?.destroy();
+    if (socket !== undefined) await closed(socket);
+  }
+});
