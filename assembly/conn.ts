@@ -5,9 +5,9 @@
  */
 import { cdcSample, cdcSampleConsumer, signal, storeConsumer, storeProducer } from "./cdc";
 import { bitsOf, summaryOf } from "./cq";
+import { cursorCount } from "./cursor";
 import { dmbOwner, dmbRange, dmbSlot, dmbTouch } from "./dmb";
 import { doorbellArm, doorbellDisarm, doorbellWait } from "./doorbell";
-import { cursorCount } from "./cursor";
 import {
   ARMED_NOTIFY,
   CONN_ATTACHED,

@@ -12,7 +12,7 @@
  *   free ◀── zero, give back ──── BUSY ◀────detach──── ATTACHED    REGISTERED
  */
 import { blocksGive, blocksHold, blocksSweep, blocksTake } from "./arena";
-import { DMB_ATTACHED, DMB_BUSY, DMB_REGISTERED, STATUS_BUSY, STATUS_NO_MEMORY, STATUS_OK, STATUS_UNKNOWN } from "./shared/codes";
+import { DMB_ATTACHED, DMB_BUSY, DMB_HELD, DMB_REGISTERED, STATUS_BUSY, STATUS_NO_MEMORY, STATUS_OK, STATUS_UNKNOWN } from "./shared/codes";
 import {
   ARENA_DMBS_OFFSET,
   BLOCK_SIZE,
@@ -160,7 +160,7 @@ export function dmbAttach(stack: u32, tokenLo: u32, tokenHi: u32): i32 {
     const state = atomic.load<u32>(entry + DMB_STATE);
     if ((state & DMB_REGISTERED) == 0 || load<u64>(entry + DMB_TOKEN) != token) return STATUS_UNKNOWN;
     if ((state & DMB_ATTACHED) != 0) return STATUS_BUSY;
-    const taken = stateOf(state >> GENERATION_SHIFT, stack, ownerOf(state), DMB_REGISTERED | DMB_ATTACHED);
+    const taken = stateOf(state >> GENERATION_SHIFT, stack, ownerOf(state), DMB_REGISTERED | DMB_ATTACHED | DMB_HELD);
     if (atomic.cmpxchg<u32>(entry + DMB_STATE, state, taken) == state) return <i32>index;
   }
 }
@@ -190,10 +190,11 @@ function drop(index: u32, hold: u32, holder: u32, actor: u32): i32 {
     if ((hold == DMB_REGISTERED ? ownerOf(state) : attacherOf(state)) != holder) return STATUS_UNKNOWN;
     const generation = state >> GENERATION_SHIFT;
     const rest = state & (DMB_REGISTERED | DMB_ATTACHED) & ~hold;
+    const held = state & DMB_HELD;
     const after =
       rest == 0
         ? stateOf(generation, 0, actor, DMB_BUSY)
-        : stateOf(generation, attacherOf(state), ownerOf(state), rest);
+        : stateOf(generation, attacherOf(state), ownerOf(state), rest | held);
     if (atomic.cmpxchg<u32>(entry + DMB_STATE, state, after) != state) continue;
     if (rest == 0) release(index, generation);
     return STATUS_OK;
@@ -216,8 +217,15 @@ export function dmbTouch(index: u32, extent: u32): void {
   if (extent > load<u32>(entry + DMB_TOUCHED)) store<u32>(entry + DMB_TOUCHED, extent);
 }
 
-/** Finishes what stack `dead` left in the table. By `actor`, after the dead thread has stopped for good. */
-export function dmbReap(dead: u32, actor: u32): void {
+/**
+ * Finishes what stack `dead` left in the table. By `actor`, after the dead thread has stopped for good.
+ *
+ * Takes:   spareFresh: keep buffers that nobody has attached yet. A server may be about to read the Confirm of the dead,
+ *          and what the dead wrote before its end stands in the server's own buffer.
+ * Returns: how many were spared.
+ */
+export function dmbReap(dead: u32, actor: u32, spareFresh: bool): u32 {
+  let spared: u32 = 0;
   const used = min(atomic.load<u32>(ARENA_DMBS_OFFSET), DMB_CAPACITY);
   for (let index: u32 = 0; index < used; index++) {
     const entry = entryOf(index);
@@ -231,9 +239,14 @@ export function dmbReap(dead: u32, actor: u32): void {
       atomic.store<u32>(entry + DMB_STATE, stateOf(state >> GENERATION_SHIFT, 0, 0, 0));
       continue;
     }
+    if (spareFresh && (flags & DMB_HELD) == 0 && ownerOf(state) == dead) {
+      spared++;
+      continue;
+    }
     // A killed writer may have been copying anywhere: the whole ring counts as touched.
     if (ownerOf(state) == dead || attacherOf(state) == dead) dmbTouch(index, <u32>-1);
     if ((flags & DMB_ATTACHED) != 0 && attacherOf(state) == dead) drop(index, DMB_ATTACHED, dead, actor);
     if ((flags & DMB_REGISTERED) != 0 && ownerOf(state) == dead) drop(index, DMB_REGISTERED, dead, actor);
   }
+  return spared;
 }

@@ -59,8 +59,8 @@ export {
   stackOfParent,
   stackOfThread,
   stackReap,
-  stackStuck,
   stackSetBell,
+  stackStuck,
   stackThread,
 } from "./stack";
 export {

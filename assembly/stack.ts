@@ -108,17 +108,24 @@ export function stackThread(slot: u32): u32 {
 /**
  * Frees everything stack `slot` held: listeners, claims, intents, buffers. By `actor`, when its thread is no more.
  * Acceptors may be waiting for an intent of the dead: the caller nudges every living stack afterwards.
+ *
+ * Takes:   spareFresh: keep buffers that no peer has attached yet, and the slot with them; call again without it later.
+ * Returns: buffers spared; 0 when the slot is free.
  */
-export function stackReap(slot: u32, actor: u32): void {
+export function stackReap(slot: u32, actor: u32, spareFresh: bool): u32 {
   const stack = stackAddress(slot);
   const state = atomic.load<u32>(stack + STACK_STATE);
-  if ((state & 0xff) != STACK_LIVE) return;
+  const phase = state & 0xff;
+  if (phase != STACK_LIVE && phase != STACK_REAPING) return 0;
   const reaping = (state & ~0xff) | STACK_REAPING;
-  if (atomic.cmpxchg<u32>(stack + STACK_STATE, state, reaping) != state) return;
-  listenersReap(slot);
-  reset(stack);
-  dmbReap(slot, actor);
-  atomic.store<u32>(stack + STACK_STATE, (state & ~0xff) | STACK_FREE);
+  if (atomic.cmpxchg<u32>(stack + STACK_STATE, state, reaping) != state) return 0;
+  if (phase == STACK_LIVE) {
+    listenersReap(slot);
+    reset(stack);
+  }
+  const spared = dmbReap(slot, actor, spareFresh);
+  if (spared == 0) atomic.store<u32>(stack + STACK_STATE, (state & ~0xff) | STACK_FREE);
+  return spared;
 }
 
 /** Tells stack `slot` to look at the rendezvous words; EVENT_RING when the host has to ring its bell. */

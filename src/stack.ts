@@ -44,6 +44,8 @@ import { ArenaRendezvous } from "./rendezvous/arena.js";
 
 /** Size class of the staging buffer where there is no plain alias: 64 KiB. */
 const STAGE_CLASS = 2;
+/** A dead client's Confirm may still be unread at its server: so long its buffers are kept for it. */
+const REAP_LATER_MS = 1000;
 const PARENT_KEY = `smcnet/parent/${LAYOUT_VERSION}`;
 const ONE_BYTE = Buffer.alloc(1, 1);
 
@@ -241,7 +243,8 @@ export class Stack implements ConnectionHost {
 
   /** Frees what a dead stack held, and tells the living: an acceptor may be waiting for an intent of the dead. */
   reap(dead: number): void {
-    this.abi.stackReap(dead, this.slot);
+    const spared = this.abi.stackReap(dead, this.slot, 1);
+    if (spared > 0) setTimeout(() => this.abi.stackReap(dead, this.slot, 0), REAP_LATER_MS).unref();
     for (let other = 0; other < STACK_CAPACITY; other++) {
       if (this.abi.stackGeneration(other) !== 0 && this.abi.stackNudge(other) !== 0) this.ring(other);
     }

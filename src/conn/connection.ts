@@ -8,7 +8,6 @@ import {
   EVENT_ILLEGAL,
   EVENT_RING,
   EVENT_SIGNAL,
-  EVENT_STATE,
   STATE_CONN_ABORT,
   STATE_CONN_CLOSED,
 } from "../../assembly/shared/codes.js";
@@ -88,6 +87,7 @@ export class Connection {
   #scheduled = false;
   #released = false;
   #lateWrite = false;
+  #flagsSeen = 0;
   readonly #turn = (): void => {
     this.#scheduled = false;
     this.turn();
@@ -197,7 +197,12 @@ export class Connection {
       if (!this.#released && this.#reading && !this.#endDelivered) this.#deliverEnd();
       return true;
     }
-    if ((events & EVENT_STATE) !== 0) this.#peerFlags(this.#host.abi.connPeerState(this.place.conn));
+    // Not by EVENT_STATE: a look for send space may have taken the flags in before.
+    const flags = this.#host.abi.connPeerState(this.place.conn);
+    if (flags !== this.#flagsSeen) {
+      this.#flagsSeen = flags;
+      this.#peerFlags(flags);
+    }
     return this.#finishIfOver();
   }
 

@@ -24,7 +24,7 @@ export interface Abi {
   dmbSlot(index: number): number;
 
   stackAcquire(thread: number, parent: number): number;
-  stackReap(slot: number, actor: number): void;
+  stackReap(slot: number, actor: number, spareFresh?: number): number;
   stackGeneration(slot: number): number;
   stackOfThread(thread: number): number;
   stackOfParent(parent: number): number;

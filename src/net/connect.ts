@@ -78,7 +78,8 @@ function connectHandle(
   address: string,
   port: number,
 ): number {
-  const intent = context.stack.rendezvous.intend({ address, port });
+  // Who knows both ends needs no match; a server that does not wait for a Proposal would never make one.
+  const intent = options.negotiateAlways ? undefined : context.stack.rendezvous.intend({ address, port });
   const { oncomplete } = request;
   if (intent === undefined && !options.negotiateAlways) {
     request.oncomplete = function (status, ...rest) {

@@ -164,14 +164,11 @@ class Listener {
       this.#plain(client, PEER_NO_SMC);
       return;
     }
-    if (this.#options.negotiateAlways) {
-      this.#negotiate(client);
-      return;
-    }
-    const found = stack.rendezvous.accept(ends.peer, ends.local, this.#options.claimWaitMs, (matched) => {
+    const { claimWaitMs, negotiateAlways } = this.#options;
+    const found = stack.rendezvous.accept(ends.peer, ends.local, claimWaitMs, (matched) => {
       this.#underWay.delete(cancelWait);
       if (this.#closed) client.close();
-      else if (matched) this.#negotiate(client);
+      else if (matched || negotiateAlways) this.#negotiate(client);
       else this.#plain(client, PEER_NO_SMC);
     });
     const cancelWait = (): void => {
@@ -179,7 +176,7 @@ class Listener {
       client.close();
     };
     if ("cancel" in found) this.#underWay.add(cancelWait);
-    else if (found.matched) this.#negotiate(client);
+    else if (found.matched || negotiateAlways) this.#negotiate(client);
     else this.#plain(client, PEER_NO_SMC);
   }
 

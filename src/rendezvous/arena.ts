@@ -154,9 +154,11 @@ export class ArenaRendezvous {
     if (this.#match(client, server)) return { matched: true };
     const intents = this.#openIntentsOfOthers();
     if (intents.length === 0 || waitMs === 0) return { matched: this.#match(client, server) };
-    const timer = setTimeout(() => {
+    // A loop that was blocked runs its timers first: what the client did meanwhile is looked at before giving up.
+    const expired = (): void => {
       if (this.#drop(waiting)) done(this.#match(client, server));
-    }, waitMs);
+    };
+    const timer = setTimeout(() => setImmediate(expired), waitMs);
     const waiting: WaitingAcceptor = { client, server, intents, done, timer };
     this.#waiting.add(waiting);
     this.#host.hold(1);

@@ -255,7 +255,8 @@ class Ring {
   /** Whether nothing will come any more. A blocked thread does not see the clcSocket end; the parent's reaping wakes it. */
   #gone(): boolean {
     const { peerStack, peerGeneration } = this.#connection.place;
-    if (!this.#connection.over && this.#stack.abi.stackGeneration(peerStack) !== peerGeneration) {
+    const alive = peerGeneration !== 0 && this.#stack.abi.stackGeneration(peerStack) === peerGeneration;
+    if (!this.#connection.over && !alive) {
       this.#connection.peerLost();
       this.#act(0);
     }
@@ -272,7 +273,7 @@ class Ring {
     // In copy mode, room at the peer is first for what waits in the private ring.
     if (abi.txUnsent(this.#conn) > 0 && (abi.txPublish(this.#conn) & EVENT_RING) !== 0)
       this.#stack.ring(this.#connection.place.peerStack);
-    if ((events & (EVENT_STATE | EVENT_ILLEGAL)) !== 0) this.#connection.noticed(events);
+    this.#connection.noticed(events);
     if (this.#connection.peerFinished) {
       this.#ended = this.#stack.abi.rxReadable(this.#conn) === 0;
       this.#reset = this.#connection.peerReset;

@@ -88,8 +88,18 @@ export async function play(scenario: Scenario, transport: Transport, placement: 
   return { server, client };
 }
 
+/** Fails a process that something keeps alive after its last test. The timer itself keeps nothing alive. */
+function goByItself(): void {
+  const stays = () => {
+    process.stderr.write(`still alive ${WATCHDOG_MS} ms after the last test\n`);
+    process.exit(1);
+  };
+  setTimeout(stays, WATCHDOG_MS).unref();
+}
+
 /** Checks that hold at the end of every file that used smcnet. `pagesBefore` is smc.poolFreePages() from its start. */
 export async function checkNothingLeft(pagesBefore: number): Promise<void> {
+  goByItself();
   await until(
     () => smc.poolFreePages() === pagesBefore,
     `all pages of the arena to come back; ${pagesBefore} were free before the first test`,

@@ -22,11 +22,13 @@ export interface RingTask {
   readonly port: number;
   readonly baton: Int32Array<SharedArrayBuffer>;
 }
-export type RingRequest = RingTask | { readonly kind: "stats" };
+/** `clear` closes the connection of the last task: once both sides have ended, so that neither sees the other's tidying up. */
+export type RingRequest = RingTask | { readonly kind: "clear" | "stats" };
 export type RingReport =
   | { readonly kind: "listening"; readonly port: number }
   | { readonly kind: "seen"; readonly seen: Seen }
   | { readonly kind: "failed"; readonly stack: string }
+  | { readonly kind: "cleared" }
   | { readonly kind: "stats"; readonly doorbellRescued: number };
 
 const tell = (report: RingReport) => parentPort!.postMessage(report);
@@ -54,20 +56,27 @@ async function connect(task: RingTask): Promise<Socket> {
   return socket;
 }
 
-parentPort!.on("message", async (request: RingRequest) => {
-  if (request.kind === "stats") {
-    tell({ kind: "stats", doorbellRescued: smc.stats().doorbellRescued });
-    return;
-  }
-  let socket: Socket | undefined;
+let socket: Socket | undefined;
+
+async function perform(task: RingTask): Promise<void> {
   try {
-    socket = await connect(request);
+    socket = await connect(task);
     socket.on("error", () => undefined);
-    tell({ kind: "seen", seen: play(socket, SCENARIOS.get(request.scenario)!, request) });
+    tell({ kind: "seen", seen: play(socket, SCENARIOS.get(task.scenario)!, task) });
   } catch (error) {
     tell({ kind: "failed", stack: (error as Error).stack ?? String(error) });
-  } finally {
-    socket?.destroy();
-    if (socket !== undefined) await closed(socket);
   }
+}
+
+async function clear(): Promise<void> {
+  socket?.destroy();
+  if (socket !== undefined) await closed(socket);
+  socket = undefined;
+  tell({ kind: "cleared" });
+}
+
+parentPort!.on("message", (request: RingRequest) => {
+  if (request.kind === "play") perform(request);
+  else if (request.kind === "clear") clear();
+  else tell({ kind: "stats", doorbellRescued: smc.stats().doorbellRescued });
 });

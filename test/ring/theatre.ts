@@ -97,6 +97,8 @@ export class Cast {
     const { port } = await server.next("listening");
     client.ask({ ...task, role: "client", port });
     const [atClient, atServer] = await Promise.all([client.next("seen"), server.next("seen")]);
+    for (const actor of [client, server]) actor.ask({ kind: "clear" });
+    await Promise.all([client.next("cleared"), server.next("cleared")]);
     return { client: atClient.seen, server: atServer.seen };
   }
 

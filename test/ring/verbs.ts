@@ -224,8 +224,7 @@ export const VERBS: readonly RingScenario[] = [
       ring.write(Buffer.from("news"));
       return {};
     },
-    check: (client) =>
-      assert.equal(client, { before: [false, false], after: true, got: "news", again: false }),
+    check: (client) => assert.equal(client, { before: [false, false], after: true, got: "news", again: false }),
   },
   {
     name: "wait says true for room that a full sender has waited for",
@@ -242,6 +241,20 @@ export const VERBS: readonly RingScenario[] = [
     check: (client) => assert.equal(client, { full: false, room: true, more: true }),
   },
   {
+    name: "room that came while a writer looked for something to read is news for its next wait",
+    *client({ ring, mode }) {
+      assert.is(pour(ring, Buffer.alloc(200_000)), roomOf(mode));
+      yield;
+      const read = ring.read(Buffer.alloc(1));
+      return { read, wait: ring.wait(1000), more: pour(ring, Buffer.alloc(10)) };
+    },
+    *server({ ring }) {
+      drain(ring);
+      return {};
+    },
+    check: (client) => assert.equal(client, { read: 0, wait: true, more: 10 }),
+  },
+  {
     name: "after close everything written still arrives, then END again and again; writing is over on both sides",
     *client({ ring, sequence }) {
       ring.write(sequence("up").span(0, 5000));
@@ -256,7 +269,13 @@ export const VERBS: readonly RingScenario[] = [
       up.push(drain(ring));
       const target = Buffer.alloc(10);
       const ends = [ring.read(target), ring.read(target), ring.peek().length];
-      return { received: up.received, ends, ended: ring.ended, wait: ring.wait(0), write: refusal(() => ring.write(target)) };
+      return {
+        received: up.received,
+        ends,
+        ended: ring.ended,
+        wait: ring.wait(0),
+        write: refusal(() => ring.write(target)),
+      };
     },
     check(client, server) {
       assert.equal(client, { write: "EPIPE", reserve: "EPIPE" });

@@ -242,10 +242,5 @@ function both({ ring, sequence, verifier }: SideTools, out: string, back: string
     incoming.push(target.subarray(0, length));
     if (taken === 0 && length === 0) news(ring);
   }
-  while (incoming.received === total && sent === total && !ring.ended) {
-    // The last bytes are the peer's to read: who closes before that resets it.
-    if (ring.socket.destroyed) break;
-    ring.close();
-  }
   return { received: incoming.received };
 }

@@ -3,7 +3,7 @@
  */
 import type { Socket } from "node:net";
 import * as assert from "uvu/assert";
-import { happens, within } from "../../support/watchdog.js";
+import { happens, until, within } from "../../support/watchdog.js";
 import { eachChunk, errorFields, journal, readAll, receive, type Scenario, type Seen, send } from "../scenario.js";
 
 /** Calls `write` with its callback and resolves with the error it is given. */
@@ -15,10 +15,10 @@ function written(socket: Socket, chunk: Uint8Array | string): Promise<Error | nu
 async function writeUntilError(socket: Socket): Promise<Seen> {
   const seen = journal(socket);
   const chunk = Buffer.alloc(10_000);
-  while (!socket.destroyed) {
-    socket.write(chunk, () => undefined);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+  await until(() => {
+    if (!socket.destroyed) socket.write(chunk, () => undefined);
+    return socket.destroyed;
+  }, "a write to fail");
   await seen.closed();
   const { code, syscall } = seen.error ?? {};
   assert.ok(code === "EPIPE" || code === "ECONNRESET", `code ${code}`);
