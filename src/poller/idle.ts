@@ -2,19 +2,23 @@
  * When to spin and when to sleep: the idle policy of a poll loop. Pure; time comes in as a number.
  *
  * Spin only while it pays. After traffic the loop may turn for a budget; an episode in which nothing arrived doubles the
- * number of parks before the next one (up to MAX_SKIP), one that paid resets it. The budget follows what is seen: rare
- * attempts are longer, because a peer that sleeps needs its wake-up time before it can answer the first time; when answers
- * come quickly it shrinks to the configured one again. On one CPU there is no spinning.
+ * number of parks before the next one (up to MAX_SKIP), one that paid resets it. The budget follows the gaps that are seen:
+ * a peer that collects garbage or was asleep needs longer to answer than one that spins, and a park costs both sides more
+ * than the gap. It grows at once, also when a park shows afterwards how long the gap was, and shrinks by and by. On one CPU
+ * there is no spinning.
  */
 
 /** Parks between two attempts, at most. */
 const MAX_SKIP = 1024;
 
-/** The longest budget, as a multiple of the configured one: several wake-ups of a virtual machine. */
-const MAX_STRETCH = 8;
+/** The longest budget, as a multiple of the configured one. */
+const MAX_STRETCH = 32;
 
-/** A budget is this many times the delay after which traffic usually comes. */
-const MARGIN = 4;
+/** A budget is this many times the gap that it has to cover. */
+const MARGIN = 2;
+
+/** Hits until a budget that is no longer needed has shrunk to a third. */
+const MEMORY = 2048;
 
 export class IdlePolicy {
   /** 0: never spin. Microseconds. */
@@ -33,6 +37,10 @@ export class IdlePolicy {
     this.#budget = this.budgetUs;
   }
 
+  get spinning(): boolean {
+    return this.#spinning;
+  }
+
   /** Traffic was seen, or is expected because we just sent. Whether the loop should be turning. */
   traffic(nowUs: number, received: boolean): boolean {
     if (this.#spinning) {
@@ -47,13 +55,19 @@ export class IdlePolicy {
     return true;
   }
 
-  /** Something came after `delayUs` of looking for it: the spin pays, and shows how long to spin. */
-  #hit(delayUs: number): void {
+  /** Something came after `gapUs` of looking for it: the spin pays. */
+  #hit(gapUs: number): void {
     this.#paid = true;
     this.#skip = 0;
-    const wanted = Math.min(Math.max(delayUs * MARGIN, this.budgetUs), this.budgetUs * MAX_STRETCH);
-    // Longer at once, shorter by and by.
-    this.#budget = wanted > this.#budget ? wanted : this.#budget + (wanted - this.#budget) / 16;
+    if (!this.#cover(gapUs)) this.#budget += (this.budgetUs - this.#budget) / MEMORY;
+  }
+
+  /** Sees to it that a gap like this one is covered. Whether the budget had to grow. */
+  #cover(gapUs: number): boolean {
+    const wanted = Math.min(gapUs * MARGIN, this.budgetUs * MAX_STRETCH);
+    if (wanted <= this.#budget) return false;
+    this.#budget = wanted;
+    return true;
   }
 
   /** A turn found nothing. Whether to turn once more; false ends the episode: park. */
@@ -70,21 +84,17 @@ export class IdlePolicy {
   end(): void {
     if (!this.#spinning) return;
     this.#spinning = false;
-    if (this.#paid) {
-      this.#skip = 0;
-    } else {
-      this.#skip = Math.min(Math.max(this.#skip * 2, 1), MAX_SKIP);
-      this.#budget = Math.min(this.#budget * 2, this.budgetUs * MAX_STRETCH);
-    }
+    this.#skip = this.#paid ? 0 : Math.min(Math.max(this.#skip * 2, 1), MAX_SKIP);
     this.#parksLeft = this.#skip;
+    // Unpaid attempts get longer, too: a peer that sleeps needs its wake-up time before it can answer the first time.
+    if (!this.#paid) this.#cover(this.#budget);
   }
 
-  /** The loop slept and was woken. */
-  woken(): void {
+  /** The loop slept and was woken. After an episode that paid, this shows how long it should have gone on. */
+  woken(nowUs: number): void {
     if (this.#parksLeft > 0) this.#parksLeft--;
-  }
-
-  get spinning(): boolean {
-    return this.#spinning;
+    if (this.#paid && this.#idleSince !== 0 && nowUs - this.#idleSince < this.budgetUs * MAX_STRETCH)
+      this.#cover(nowUs - this.#idleSince);
+    this.#paid = false;
   }
 }

@@ -131,7 +131,7 @@ export class PollLoop {
     if (!this.#parked) return;
     this.#parked = false;
     this.#abi.stackDisarm(this.#stack);
-    this.#policy.woken();
+    this.#policy.woken(performance.now() * 1000);
     if (!this.#scheduled) {
       this.#scheduled = true;
       this.#poll();
