@@ -122,6 +122,7 @@ export class Stack implements ConnectionHost {
       port: {
         ready: (ready) => this.#connections[ready]?.turn(),
         rendezvous: () => this.rendezvous.look(),
+        yieldCpu: () => libc?.yieldCpu(),
         housekeeping: () => this.#trim(),
       },
       counters: this.counters,

@@ -35,6 +35,8 @@ export interface Libc {
   /** Makes `target` refer to what `source` refers to, in one step. */
   replaceDescriptor(source: number, target: number): boolean;
   close(descriptor: number): void;
+  /** Lets another runnable thread have this CPU; returns at once where there is none. */
+  yieldCpu(): void;
   /** Gives back whole pages: they read as zero afterwards. */
   discard(address: bigint, length: number): boolean;
 }
@@ -48,6 +50,7 @@ function bind(koffi: Koffi): Libc {
   const dup3 = library.func("int dup3(int source, int target, int flags)");
   const madvise = library.func("int madvise(uintptr_t address, size_t length, int advice)");
   const close = library.func("int close(int fd)");
+  const schedYield = library.func("int sched_yield(void)");
   const byte = Buffer.alloc(1, 1);
   return {
     alias: (view) => koffi.view(koffi.address(view), view.byteLength),
@@ -60,6 +63,9 @@ function bind(koffi: Koffi): Libc {
     },
     ring: (descriptor) => Number(send(descriptor, byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL)) === 1,
     replaceDescriptor: (source, target) => dup3(source, target, SOCK_CLOEXEC) === target,
+    yieldCpu: () => {
+      schedYield();
+    },
     close: (descriptor) => {
       close(descriptor);
     },

@@ -11,8 +11,14 @@
 /** Parks between two attempts, at most. */
 const MAX_SKIP = 1024;
 
-/** The longest budget, as a multiple of the configured one. */
-const MAX_STRETCH = 32;
+/** The longest budget, as a multiple of the configured one; also the mean gap above which spinning does not pay. */
+const MAX_STRETCH = 8;
+
+/** The same for attempts, and where traffic is dense: covers what a garbage collection or a busy CPU takes from the peer. */
+const MAX_STRETCH_DENSE = 32;
+
+/** Weight of a new gap in the running mean of gaps. */
+const GAP_WEIGHT = 1 / 16;
 
 /** A budget is this many times the gap that it has to cover. */
 const MARGIN = 2;
@@ -24,6 +30,8 @@ export class IdlePolicy {
   /** 0: never spin. Microseconds. */
   readonly budgetUs: number;
   #budget: number;
+  /** Running mean of the time between looking for traffic and seeing some. */
+  #meanGap = 0;
   /** Time of the first turn since the last traffic that found nothing; 0 before there is one. */
   #idleSince = 0;
   #paid = false;
@@ -64,7 +72,11 @@ export class IdlePolicy {
 
   /** Sees to it that a gap like this one is covered. Whether the budget had to grow. */
   #cover(gapUs: number): boolean {
-    const wanted = Math.min(gapUs * MARGIN, this.budgetUs * MAX_STRETCH);
+    this.#meanGap += (Math.min(gapUs, this.budgetUs * MAX_STRETCH_DENSE) - this.#meanGap) * GAP_WEIGHT;
+    const stretch = this.#meanGap < this.budgetUs ? MAX_STRETCH_DENSE : MAX_STRETCH;
+    const longest = this.budgetUs * stretch;
+    if (this.#budget > longest) this.#budget = longest;
+    const wanted = Math.min(gapUs * MARGIN, longest);
     if (wanted <= this.#budget) return false;
     this.#budget = wanted;
     return true;
@@ -84,17 +96,17 @@ export class IdlePolicy {
   end(): void {
     if (!this.#spinning) return;
     this.#spinning = false;
-    this.#skip = this.#paid ? 0 : Math.min(Math.max(this.#skip * 2, 1), MAX_SKIP);
+    const paid = this.#paid && this.#meanGap < this.budgetUs * MAX_STRETCH;
+    this.#skip = paid ? 0 : Math.min(Math.max(this.#skip * 2, 1), MAX_SKIP);
     this.#parksLeft = this.#skip;
     // Unpaid attempts get longer, too: a peer that sleeps needs its wake-up time before it can answer the first time.
-    if (!this.#paid) this.#cover(this.#budget);
+    if (!paid) this.#budget = Math.min(this.#budget * 2, this.budgetUs * MAX_STRETCH_DENSE);
   }
 
   /** The loop slept and was woken. After an episode that paid, this shows how long it should have gone on. */
   woken(nowUs: number): void {
     if (this.#parksLeft > 0) this.#parksLeft--;
-    if (this.#paid && this.#idleSince !== 0 && nowUs - this.#idleSince < this.budgetUs * MAX_STRETCH)
-      this.#cover(nowUs - this.#idleSince);
+    if (this.#paid && this.#idleSince !== 0) this.#cover(nowUs - this.#idleSince);
     this.#paid = false;
   }
 }

@@ -25,6 +25,8 @@ export interface PollPort {
   ready(slot: number): void;
   /** The rendezvous words changed. */
   rendezvous(): void;
+  /** A spin that takes longer: whoever waits for this CPU may have it. */
+  yieldCpu(): void;
   /** About once a second while traffic flows, and once after it has stopped. */
   housekeeping(): void;
 }
@@ -36,6 +38,9 @@ const root = new AsyncResource("SMCPOLL");
 const RECHECK_MS = 250;
 const RECHECK_FOR_MS = 2500;
 const HOUSEKEEPING_TICKS = 4;
+
+/** Empty turns, about a microsecond each, after which a spin yields: the peer may be waiting for this very CPU. */
+const POLITE_AFTER_TURNS = 16;
 
 export class PollLoop {
   readonly #abi: Abi;
@@ -55,6 +60,7 @@ export class PollLoop {
   #waiting = false;
   #suspect = false;
   #ticks = 0;
+  #emptyTurns = 0;
   #recheck: NodeJS.Timeout | undefined;
   readonly #turn: () => void;
   readonly #unpark: () => void;
@@ -152,18 +158,28 @@ export class PollLoop {
   }
 
   #busy(count: number, control: number): void {
+    if (count === 1 && control === 0) {
+      // The usual case, and the fast one: the answer first, the book-keeping after it, even if the listener throws.
+      try {
+        this.#port.ready(this.#readyList[0]!);
+      } finally {
+        this.#account();
+      }
+      return;
+    }
+    this.#account();
+    for (let i = 0; i < count; i++) setImmediate(this.#readyOne, this.#readyList[i]!);
+    if (control !== 0) this.#port.rendezvous();
+  }
+
+  /** There was traffic: tells the policy, and sees to it that there is a next turn. */
+  #account(): void {
+    this.#emptyTurns = 0;
     if (this.#policy.spinning) this.#counters.busyPollHits++;
     const now = performance.now();
     if (this.#refs > 0) this.#traffic(now, true);
     else this.#lastTraffic = now;
-    // Everything that has to happen later is scheduled before user code runs, in case that throws.
     this.#schedule();
-    const first = this.#readyList[0]!;
-    for (let i = 1; i < count; i++) setImmediate(this.#readyOne, this.#readyList[i]!);
-    if (control !== 0) {
-      if (count > 0) setImmediate(this.#readyOne, first);
-      this.#port.rendezvous();
-    } else this.#port.ready(first);
   }
 
   readonly #readyOne = (slot: number): void => this.#port.ready(slot);
@@ -173,6 +189,7 @@ export class PollLoop {
       const now = performance.now();
       this.#counters.busyPollTurns++;
       if (this.#refs > 0 && this.#policy.idle(now * 1000)) {
+        if (++this.#emptyTurns > POLITE_AFTER_TURNS) this.#port.yieldCpu();
         this.#schedule();
         return;
       }

@@ -175,7 +175,7 @@ test("an intent that closes without a claim for this connection ends the wait as
   const intent = client.rendezvous.intend(SERVICE)!;
   const done = spy<boolean>();
   waits(server.rendezvous.accept(at(4000), SERVICE, LONG_MS, done));
-  client.rendezvous.claim(at(4001), SERVICE, spy());
+  client.rendezvous.claim(at(4001), SERVICE, spy<void>());
   intent.close();
   server.rendezvous.look();
   await turn();
@@ -240,7 +240,7 @@ test("a cancelled wait is never told, neither by a claim nor by the clock", asyn
   cancelled.cancel();
   cancelled.cancel();
   assert.is(server.held, 1);
-  client.rendezvous.claim(at(4000), SERVICE, spy());
+  client.rendezvous.claim(at(4000), SERVICE, spy<void>());
   intent.close();
   await until(() => other.calls.length > 0, "the timer of a wait that began later and lasts longer");
   server.rendezvous.look();
@@ -280,7 +280,7 @@ test("one claim, two acceptors with the same 4-tuple: one of them matches", () =
   const { client, server } = scene;
   const third = scene.party(3);
   for (const party of [server, third]) party.rendezvous.listen(SERVICE, "none");
-  client.rendezvous.claim(at(4000), SERVICE, spy());
+  client.rendezvous.claim(at(4000), SERVICE, spy<void>());
   const answers = [server, third].map((party) => party.rendezvous.accept(at(4000), SERVICE, 0, spy()));
   assert.equal(answers, [{ matched: true }, { matched: false }]);
 });

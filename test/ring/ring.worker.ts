@@ -11,7 +11,7 @@ import { closed, dial, listen } from "../support/pair.js";
 import { checkCarrier, transport } from "../support/transports.js";
 import { happens } from "../support/watchdog.js";
 import { SCENARIOS } from "./scenarios.js";
-import { Baton, type Mode, playFree, type RingScenario, type Role, type Seen, toolsFor } from "./sides.js";
+import { Baton, type Mode, type RingScenario, type Role, type Seen, SIZES, stepsOf, toolsFor } from "./sides.js";
 
 export interface RingTask {
   readonly kind: "play";
@@ -35,19 +35,19 @@ const tell = (report: RingReport) => parentPort!.postMessage(report);
 const ffi = smc.options().ffi;
 
 function play(socket: Socket, scenario: RingScenario, { mode, role, baton }: RingTask): Seen {
-  const side = scenario[role](toolsFor(openRing(socket, scenario.ring), mode, ffi, scenario.name));
-  return scenario.free === true ? playFree(side) : new Baton(baton, role).play(side);
+  const side = stepsOf(scenario[role], toolsFor(openRing(socket, scenario.ring), mode, ffi, scenario.name));
+  return new Baton(baton, role, scenario.free).play(side);
 }
 
 async function connect(task: RingTask): Promise<Socket> {
   const carrier = transport(task.mode === "copy" ? "smcd-copy" : "smcd");
   if (task.role === "client") {
-    const socket = dial(carrier, task.port);
+    const socket = dial(carrier, task.port, { smc: SIZES });
     await happens(socket, "connect");
     checkCarrier(socket, carrier, "client");
     return socket;
   }
-  const [server] = await listen(carrier);
+  const [server] = await listen(carrier, { smc: SIZES });
   const accepted = happens(server, "connection");
   tell({ kind: "listening", port: (server.address() as AddressInfo).port });
   const [socket] = (await accepted) as [Socket];

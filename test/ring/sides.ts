@@ -2,13 +2,20 @@
  * What a ring scenario is: two sides written once as generators, run by turns in one thread or in two Workers.
  *
  * Owns the shape of a scenario and the baton that passes the turn. Knows nothing of what the sides do. `yield` hands the turn to the
- * other side and goes on when that one yields or ends, so what a side sees does not depend on time. A scenario marked `free` is not
- * played by turns: its sides run at once and block in `ring.wait`; it needs two Workers.
+ * other side and goes on when that one yields or ends, so what a side sees does not depend on time; a side that never yields is a plain
+ * function. A scenario marked `free` is not played by turns: its sides run at once and block in `ring.wait`; it needs two Workers.
  */
+import { CDC_SIZE } from "../../assembly/shared/layout.js";
 import type { Ring, RingOptions } from "../../src/ring/index.js";
 import { type Prng, prngFor } from "../support/prng.js";
 import { Sequence, Verifier } from "../support/sequence.js";
 import { WATCHDOG_MS } from "../support/watchdog.js";
+
+const BUFFER = 65_536;
+/** Sizes of the buffers of every connection here: the scenarios count bytes up to the last one. */
+export const SIZES = { rmem: BUFFER, wmem: BUFFER };
+/** Bytes of one ring of that size. */
+export const RING = BUFFER - CDC_SIZE;
 
 export type Mode = "nocopy" | "copy";
 export type Role = "client" | "server";
@@ -25,7 +32,8 @@ export interface SideTools {
   sequence(label: string): Sequence;
   verifier(label: string): Verifier;
 }
-export type Side = (tools: SideTools) => Generator<void, Seen, void>;
+type Steps = Generator<void, Seen, void>;
+export type Side = (tools: SideTools) => Steps | Seen;
 
 export interface RingScenario {
   readonly name: string;
@@ -49,9 +57,15 @@ export function toolsFor(ring: Ring, mode: Mode, ffi: boolean, scenario: string)
   };
 }
 
+/** A side as steps; it begins with the first of them. */
+export function* stepsOf(side: Side, tools: SideTools): Steps {
+  const result = side(tools);
+  return typeof result["next"] === "function" ? yield* result as Steps : (result as Seen);
+}
+
 /** Both sides in this thread. */
 export function playHere(scenario: RingScenario, client: SideTools, server: SideTools): { client: Seen; server: Seen } {
-  const sides = { client: scenario.client(client), server: scenario.server(server) };
+  const sides = { client: stepsOf(scenario.client, client), server: stepsOf(scenario.server, server) };
   const seen: { client?: Seen; server?: Seen } = {};
   for (let role: Role = "client"; seen.client === undefined || seen.server === undefined; ) {
     if (seen[role] === undefined) {
@@ -75,13 +89,19 @@ export class Baton {
   readonly #own: number;
   readonly #other: number;
 
-  constructor(words: Int32Array, role: Role) {
+  /** Takes: free, for a side that plays without turns. */
+  constructor(
+    words: Int32Array,
+    role: Role,
+    readonly free = false,
+  ) {
     this.#words = words;
     this.#own = role === "client" ? 0 : 1;
     this.#other = 1 - this.#own;
   }
 
   #await(): void {
+    if (this.free) return;
     const deadline = performance.now() + WATCHDOG_MS;
     while (Atomics.load(this.#words, TURN) !== this.#own) {
       if (performance.now() > deadline) throw new Error("the other side kept the turn");
@@ -96,7 +116,7 @@ export class Baton {
   }
 
   /** This side from its first turn to its end; the other one goes on alone after it. */
-  play(side: Generator<void, Seen, void>): Seen {
+  play(side: Steps): Seen {
     try {
       for (;;) {
         this.#await();
@@ -110,11 +130,4 @@ export class Baton {
       Atomics.notify(this.#words, TURN);
     }
   }
-}
-
-/** A side that runs freely: nothing to hand over. */
-export function playFree(side: Generator<void, Seen, void>): Seen {
-  const step = side.next();
-  if (step.done !== true) throw new Error("a free side does not yield");
-  return step.value;
 }

@@ -9,14 +9,17 @@ import { connectPair } from "../support/pair.js";
 import { transport } from "../support/transports.js";
 import { WATCHDOG_MS, within } from "../support/watchdog.js";
 import type { RingReport, RingRequest } from "./ring.worker.js";
-import { BATON_BYTES, type Mode, playHere, type RingScenario, type Role, type Seen, toolsFor } from "./sides.js";
+import { BATON_BYTES, type Mode, playHere, type RingScenario, type Role, type Seen, SIZES, toolsFor } from "./sides.js";
 
 /** A side blocks its thread, so its own watchdogs come first. Milliseconds. */
 const REPORT_MS = 4 * WATCHDOG_MS;
 
 /** Both sides in this thread, over a connection with itself. */
 export async function stageHere(scenario: RingScenario, mode: Mode): Promise<{ client: Seen; server: Seen }> {
-  const pair = await connectPair(transport(mode === "copy" ? "smcd-copy" : "smcd"));
+  const pair = await connectPair(transport(mode === "copy" ? "smcd-copy" : "smcd"), {
+    server: { smc: SIZES },
+    client: { smc: SIZES },
+  });
   for (const socket of [pair.client, pair.accepted]) socket.on("error", () => undefined);
   try {
     const tools = (socket: typeof pair.client) => toolsFor(openRing(socket, scenario.ring), mode, true, scenario.name);
@@ -40,6 +43,11 @@ class Actor {
     });
     this.failed = new Promise((_, reject) => this.#worker.once("error", reject));
     this.failed.catch(() => undefined);
+    // Whoever still waits for a report of a Worker that was ended gets this one.
+    this.#worker.once("exit", () => {
+      this.#reports.push({ kind: "failed", stack: "the Worker has ended" });
+      this.#arrived();
+    });
   }
 
   ask(request: RingRequest): void {

@@ -1,17 +1,14 @@
 /**
  * The scenarios of the ring's verbs: what each of them answers when there is room, when there is none, at the wrap, at the end.
  *
- * Owns the scenarios. Knows nothing of where the sides run. RING is the room in one direction over nocopy with the default sizes; in
- * copy mode the private send ring holds as much again.
+ * Owns the scenarios. Knows nothing of where the sides run. RING is the room in one direction over nocopy; in copy mode the private
+ * send ring holds as much again.
  */
 import * as assert from "uvu/assert";
-import { CDC_SIZE } from "../../assembly/shared/layout.js";
 import { SmcError } from "../../src/errors.js";
 import { END, type Ring } from "../../src/ring/index.js";
-import type { Mode, RingScenario } from "./sides.js";
+import { type Mode, RING, type RingScenario } from "./sides.js";
 
-/** Bytes of one ring with the default sizes. */
-export const RING = 65_536 - CDC_SIZE;
 const roomOf = (mode: Mode): number => (mode === "copy" ? 2 * RING : RING);
 
 /** Code of the SmcError that `call` throws. */
@@ -56,7 +53,7 @@ export const VERBS: readonly RingScenario[] = [
       const answer = drain(ring);
       return { answer: answer.toString() };
     },
-    *server({ ring, verifier }) {
+    server({ ring, verifier }) {
       const up = verifier("up");
       const target = Buffer.alloc(1001, 0xee);
       const lengths = [300, 300, 300, 300].map((most) => {
@@ -134,7 +131,7 @@ export const VERBS: readonly RingScenario[] = [
   },
   {
     name: "commit beyond what was reserved is EINVAL and publishes nothing",
-    *client({ ring }) {
+    client({ ring }) {
       const codes = [refusal(() => ring.commit(1)), refusal(() => ring.commit(-1))];
       assert.is(ring.reserve(100).length, 100);
       codes.push(refusal(() => ring.commit(101)));
@@ -145,7 +142,7 @@ export const VERBS: readonly RingScenario[] = [
       codes.push(refusal(() => ring.commit(1)));
       return { codes };
     },
-    *server({ ring }) {
+    server({ ring }) {
       return { got: drain(ring).toString() };
     },
     check(client, server) {
@@ -155,13 +152,13 @@ export const VERBS: readonly RingScenario[] = [
   },
   {
     name: "a write between reserve and commit takes the reservation",
-    *client({ ring, mode }) {
+    client({ ring, mode }) {
       const reserved = ring.reserve(RING).length;
       const taken = pour(ring, Buffer.alloc(2 * RING, "w"));
       assert.equal([reserved, taken], [RING, roomOf(mode)]);
       return { code: refusal(() => ring.commit(reserved)) };
     },
-    *server({ ring }) {
+    server({ ring }) {
       return { foreign: drain(ring).findIndex((byte) => byte !== 0x77) };
     },
     check: (client, server) => assert.equal([client["code"], server["foreign"]], ["EINVAL", -1]),
@@ -198,11 +195,11 @@ export const VERBS: readonly RingScenario[] = [
   },
   {
     name: "consume beyond what has arrived is EINVAL and gives nothing back",
-    *client({ ring }) {
+    client({ ring }) {
       ring.write(Buffer.from("0123456789"));
       return {};
     },
-    *server({ ring }) {
+    server({ ring }) {
       const codes = [refusal(() => ring.consume(11)), refusal(() => ring.consume(-1))];
       ring.consume(4);
       codes.push(refusal(() => ring.consume(7)));
@@ -220,7 +217,7 @@ export const VERBS: readonly RingScenario[] = [
       yield;
       return { before, after: ring.wait(1000), got: drain(ring).toString(), again: ring.wait(0) };
     },
-    *server({ ring }) {
+    server({ ring }) {
       ring.write(Buffer.from("news"));
       return {};
     },
@@ -234,7 +231,7 @@ export const VERBS: readonly RingScenario[] = [
       yield;
       return { full, room: ring.wait(1000), more: pour(ring, Buffer.alloc(200_000)) > 0 };
     },
-    *server({ ring }) {
+    server({ ring }) {
       drain(ring);
       return {};
     },
@@ -248,7 +245,7 @@ export const VERBS: readonly RingScenario[] = [
       const read = ring.read(Buffer.alloc(1));
       return { read, wait: ring.wait(1000), more: pour(ring, Buffer.alloc(10)) };
     },
-    *server({ ring }) {
+    server({ ring }) {
       drain(ring);
       return {};
     },
@@ -256,13 +253,13 @@ export const VERBS: readonly RingScenario[] = [
   },
   {
     name: "after close everything written still arrives, then END again and again; writing is over on both sides",
-    *client({ ring, sequence }) {
+    client({ ring, sequence }) {
       ring.write(sequence("up").span(0, 5000));
       ring.close();
       ring.close();
       return { write: refusal(() => ring.write(Buffer.of(1))), reserve: refusal(() => ring.reserve(1)) };
     },
-    *server({ ring, verifier }) {
+    server({ ring, verifier }) {
       const up = verifier("up");
       assert.ok(ring.wait(1000));
       assert.not(ring.ended, "there is something left to read");
@@ -290,7 +287,7 @@ export const VERBS: readonly RingScenario[] = [
       assert.ok(ring.wait(1000));
       return { read: refusal(() => ring.read(Buffer.alloc(10))), write: refusal(() => ring.write(Buffer.alloc(10))) };
     },
-    *server({ ring }) {
+    server({ ring }) {
       ring.close();
       return {};
     },
@@ -298,13 +295,13 @@ export const VERBS: readonly RingScenario[] = [
   },
   {
     name: "abort: the peer reads what had arrived, then ECONNRESET",
-    *client({ ring, sequence }) {
+    client({ ring, sequence }) {
       ring.write(sequence("up").span(0, 3000));
       ring.abort();
       ring.abort();
       return { write: refusal(() => ring.write(Buffer.of(1))) };
     },
-    *server({ ring, verifier }) {
+    server({ ring, verifier }) {
       assert.ok(ring.wait(1000));
       const up = verifier("up");
       const target = Buffer.alloc(3000);
@@ -325,7 +322,7 @@ export const VERBS: readonly RingScenario[] = [
       const write = refusal(() => ring.write(Buffer.of(1)));
       return { write, wait: ring.wait(1000), read: refusal(() => ring.read(Buffer.alloc(1))) };
     },
-    *server({ ring }) {
+    server({ ring }) {
       ring.close();
       return {};
     },
@@ -333,13 +330,13 @@ export const VERBS: readonly RingScenario[] = [
   },
   {
     name: "a view that is cloned elsewhere takes its ring along, never the arena",
-    *client({ ring, sequence, ffi }) {
+    client({ ring, sequence, ffi }) {
       const view = ring.reserve(100);
       view.set(sequence("up").span(0, 100));
       ring.commit(100);
       return { shared: view.buffer instanceof SharedArrayBuffer, ffi, bytes: structuredClone(view).buffer.byteLength };
     },
-    *server({ ring, verifier }) {
+    server({ ring, verifier }) {
       const [view] = ring.peek();
       const shared = view!.buffer instanceof SharedArrayBuffer;
       if (shared) return { shared };

@@ -91,12 +91,10 @@ function stream(inPlace: boolean): RingScenario {
   return {
     name: `${STREAM / MIB} MiB by ${inPlace ? "reserve/commit and peek/consume" : "write and read"} arrive as they were sent`,
     free: true,
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *client(tools) {
+    client(tools) {
       return { sent: sendStream(tools, tools.sequence("stream"), tools.prng("sizes"), inPlace) };
     },
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *server(tools) {
+    server(tools) {
       return { received: receiveStream(tools, tools.verifier("stream"), tools.prng("reads"), inPlace) };
     },
     check: (client, server) => assert.equal([client["sent"], server["received"]], [STREAM, STREAM]),
@@ -110,8 +108,7 @@ export const WAITS: readonly RingScenario[] = [
     name: `${ROUNDS} round trips, asleep between them: wait wakes for data`,
     free: true,
     ring: { spinUs: 0 },
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *client({ ring, prng }) {
+    client({ ring, prng }) {
       const random = prng("sizes");
       const back = Buffer.alloc(200);
       for (let round = 0; round < ROUNDS; round++) {
@@ -124,8 +121,7 @@ export const WAITS: readonly RingScenario[] = [
       ring.close();
       return {};
     },
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *server({ ring }) {
+    server({ ring }) {
       const target = Buffer.alloc(200);
       for (;;) {
         const length = receiveSome(ring, target);
@@ -139,15 +135,13 @@ export const WAITS: readonly RingScenario[] = [
     name: "8 MiB through a ring of 64 KiB, both sides asleep when they cannot go on: wait wakes for room",
     free: true,
     ring: { spinUs: 0 },
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *client({ ring, sequence }) {
+    client({ ring, sequence }) {
       const bytes = sequence("up");
       for (let sent = 0; sent < 8 * MIB; sent += 128 * 1024) sendAll(ring, bytes.span(sent, 128 * 1024));
       ring.close();
       return {};
     },
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *server({ ring, verifier }) {
+    server({ ring, verifier }) {
       const up = verifier("up");
       const target = Buffer.alloc(10_000);
       for (let length = receiveSome(ring, target); length !== END; length = receiveSome(ring, target))
@@ -160,12 +154,10 @@ export const WAITS: readonly RingScenario[] = [
     name: "both directions at once, both sides asleep when neither goes on",
     free: true,
     ring: { spinUs: 0 },
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *client(tools) {
+    client(tools) {
       return both(tools, "up", "down");
     },
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *server(tools) {
+    server(tools) {
       return both(tools, "down", "up");
     },
     check: (client, server) => assert.equal([client["received"], server["received"]], [4 * MIB, 4 * MIB]),
@@ -174,13 +166,11 @@ export const WAITS: readonly RingScenario[] = [
     name: "a sleeper is woken by the end",
     free: true,
     ring: { spinUs: 0 },
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *client({ ring }) {
+    client({ ring }) {
       news(ring);
       return { read: ring.read(Buffer.alloc(1)), ended: ring.ended };
     },
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *server({ ring }) {
+    server({ ring }) {
       assert.not(ring.wait(20), "the client has time to fall asleep");
       ring.close();
       return {};
@@ -191,13 +181,11 @@ export const WAITS: readonly RingScenario[] = [
     name: "a sleeper is woken by an abort",
     free: true,
     ring: { spinUs: 0 },
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *client({ ring }) {
+    client({ ring }) {
       news(ring);
       return { read: refusal(() => ring.read(Buffer.alloc(1))) };
     },
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *server({ ring }) {
+    server({ ring }) {
       assert.not(ring.wait(20), "the client has time to fall asleep");
       ring.abort();
       return {};
@@ -208,16 +196,14 @@ export const WAITS: readonly RingScenario[] = [
     name: "a writer asleep for room is woken by an abort",
     free: true,
     ring: { spinUs: 0 },
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *client({ ring }) {
+    client({ ring }) {
       let code = "nothing";
       while (code === "nothing") {
         code = refusal(() => sendAll(ring, Buffer.alloc(100_000)));
       }
       return { code };
     },
-    // biome-ignore lint/correctness/useYield: a free side hands no turn over
-    *server({ ring }) {
+    server({ ring }) {
       assert.ok(ring.wait(WATCHDOG_MS));
       ring.wait(20);
       ring.abort();
