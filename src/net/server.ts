@@ -94,7 +94,6 @@ class Listener {
   readonly #accept: NonNullable<TcpHandle["onconnection"]>;
   /** Handshakes and waits under way, each with the way to end it. */
   readonly #underWay = new Set<() => void>();
-  #closed = false;
 
   constructor(
     context: NegotiationContext,
@@ -127,7 +126,6 @@ class Listener {
   }
 
   #close(leave: (() => void) | undefined): void {
-    this.#closed = true;
     Reflect.deleteProperty(this.#handle, "close");
     leave?.();
     for (const end of this.#underWay) end();
@@ -165,19 +163,20 @@ class Listener {
       return;
     }
     const { claimWaitMs, negotiateAlways } = this.#options;
-    const found = stack.rendezvous.accept(ends.peer, ends.local, claimWaitMs, (matched) => {
-      this.#underWay.delete(cancelWait);
-      if (this.#closed) client.close();
-      else if (matched || negotiateAlways) this.#negotiate(client);
+    let negotiation: Negotiation | undefined;
+    const decided = (matched: boolean): void => {
+      if (matched || negotiateAlways) (negotiation ?? this.#negotiation(client)).start();
+      else if (negotiation !== undefined) negotiation.giveUp();
       else this.#plain(client, PEER_NO_SMC);
-    });
-    const cancelWait = (): void => {
-      if ("cancel" in found) found.cancel();
-      client.close();
     };
-    if ("cancel" in found) this.#underWay.add(cancelWait);
-    else if (found.matched || negotiateAlways) this.#negotiate(client);
-    else this.#plain(client, PEER_NO_SMC);
+    const found = stack.rendezvous.accept(ends.peer, ends.local, claimWaitMs, decided);
+    if (typeof found === "boolean") {
+      decided(found);
+      return;
+    }
+    // While it waits it listens: a client that talks first is plain, and its bytes are kept for the application.
+    negotiation = this.#negotiation(client, () => found.cancel());
+    negotiation.listenFor(() => found.settle());
   }
 
   #plain(client: TcpHandle, reason: FallbackReason): void {
@@ -185,10 +184,12 @@ class Listener {
     this.#deliver(client, tcpStatus(reason));
   }
 
-  #negotiate(client: TcpHandle): void {
+  /** A handshake for an accepted connection, not begun; counted as under way until it ends. */
+  #negotiation(client: TcpHandle, onCancel?: () => void): Negotiation {
     const context = this.#context;
     const { engine } = context;
     const cancel = (): void => {
+      onCancel?.();
       negotiation.cancel();
       client.close();
     };
@@ -215,6 +216,6 @@ class Listener {
       },
     });
     this.#underWay.add(cancel);
-    negotiation.start();
+    return negotiation;
   }
 }

@@ -39,12 +39,19 @@ interface OpenClaim {
 }
 
 interface WaitingAcceptor {
-  readonly client: Endpoint;
-  readonly server: Endpoint;
+  /** The 4-tuple's key, ready to be looked up again. */
+  readonly key: Uint32Array;
   /** Open intents at accept: client stack and sequence. */
   readonly intents: { readonly stack: number; readonly sequence: number }[];
   readonly done: (matched: boolean) => void;
   readonly timer: NodeJS.Timeout;
+}
+
+/** An acceptor's wait: `done` is called once, by whatever comes first, unless it is cancelled. */
+export interface Wait {
+  /** Looks once more and decides now: the peer has begun to talk. */
+  settle(): void;
+  cancel(): void;
 }
 
 /** Which addresses a listener answers for, beyond its own. */
@@ -142,49 +149,60 @@ export class ArenaRendezvous {
   /**
    * Looks an accepted connection up.
    *
-   * Returns: true when it is matched, false when it is plain; undefined when that is not known yet: `done` is called
-   *          within `waitMs`, unless `cancel` of the second result comes first.
+   * Returns: whether it is matched (else plain), or a Wait where that is not known yet: `done` is called within `waitMs`.
    */
-  accept(
-    client: Endpoint,
-    server: Endpoint,
-    waitMs: number,
-    done: (matched: boolean) => void,
-  ): { readonly matched: boolean } | { readonly cancel: () => void } {
-    if (this.#match(client, server)) return { matched: true };
-    const intents = this.#openIntentsOfOthers();
-    if (intents.length === 0 || waitMs === 0) return { matched: this.#match(client, server) };
-    // A loop that was blocked runs its timers first: what the client did meanwhile is looked at before giving up.
-    const expired = (): void => {
-      if (this.#drop(waiting)) done(this.#match(client, server));
+  accept(client: Endpoint, server: Endpoint, waitMs: number, done: (matched: boolean) => void): boolean | Wait {
+    writeTuple(client, server, this.#host.key);
+    const everybody = this.#liveStacks();
+    if (this.#match(everybody)) return true;
+    const intents = this.#intentsNow(everybody);
+    if (intents.length === 0 || waitMs === 0) return this.#match(everybody);
+    const settle = (): void => {
+      if (this.#drop(waiting)) done(this.#matchAgain(waiting));
     };
-    const timer = setTimeout(() => setImmediate(expired), waitMs);
-    const waiting: WaitingAcceptor = { client, server, intents, done, timer };
+    // A loop that was blocked runs its timers first: what the client did meanwhile is looked at before giving up.
+    const timer = setTimeout(() => setImmediate(settle), waitMs);
+    const waiting: WaitingAcceptor = { key: this.#savedKey(), intents, done, timer };
     this.#waiting.add(waiting);
     this.#host.hold(1);
-    return { cancel: () => this.#drop(waiting) };
+    return { settle, cancel: () => void this.#drop(waiting) };
   }
 
-  #openIntentsOfOthers(): WaitingAcceptor["intents"] {
+  #liveStacks(): number[] {
+    const live: number[] = [];
+    for (let slot = 0; slot < STACK_CAPACITY; slot++) if (this.#host.abi.stackGeneration(slot) !== 0) live.push(slot);
+    return live;
+  }
+
+  #intentsNow(clients: readonly number[]): WaitingAcceptor["intents"] {
     const { abi, stack } = this.#host;
     const intents: WaitingAcceptor["intents"] = [];
-    for (let client = 0; client < STACK_CAPACITY; client++) {
-      if (abi.stackGeneration(client) === 0) continue;
+    for (const client of clients) {
       const sequence = abi.intentBegun(client, stack);
       if (abi.intentOpen(client, stack, sequence) !== 0) intents.push({ stack: client, sequence });
     }
     return intents;
   }
 
-  #match(client: Endpoint, server: Endpoint): boolean {
-    const { abi, stack, key } = this.#host;
-    writeTuple(client, server, key);
-    for (let other = 0; other < STACK_CAPACITY; other++) {
-      if (abi.stackGeneration(other) === 0 || abi.claimMatch(stack, other) === 0) continue;
-      this.#host.nudge(other);
+  #savedKey(): Uint32Array {
+    const { key } = this.#host;
+    return Uint32Array.from({ length: key.byteLength / 4 }, (_, i) => key.getUint32(4 * i));
+  }
+
+  /** Matches the 4-tuple in the key area with a claim of one of `clients`. */
+  #match(clients: readonly number[]): boolean {
+    const { abi, stack } = this.#host;
+    for (const client of clients) {
+      if (abi.claimMatch(stack, client) === 0) continue;
+      this.#host.nudge(client);
       return true;
     }
     return false;
+  }
+
+  #matchAgain({ key, intents }: WaitingAcceptor): boolean {
+    for (let i = 0; i < key.length; i++) this.#host.key.setUint32(4 * i, key[i]!);
+    return this.#match(intents.map((intent) => intent.stack));
   }
 
   #drop(waiting: WaitingAcceptor): boolean {
@@ -206,7 +224,7 @@ export class ArenaRendezvous {
     for (const waiting of this.#waiting) {
       // First whether intents are still open, then the look: a claim made before its intent closed is seen.
       const open = waiting.intents.some((intent) => abi.intentOpen(intent.stack, stack, intent.sequence) !== 0);
-      const matched = this.#match(waiting.client, waiting.server);
+      const matched = this.#matchAgain(waiting);
       if ((matched || !open) && this.#drop(waiting)) setImmediate(waiting.done, matched);
     }
   }
