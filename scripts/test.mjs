@@ -92,5 +92,6 @@ for (const file of files) {
   );
   if (result.failed > 0 || result.skipped > 0 || process.env.SMC_TEST_VERBOSE) console.log(result.output);
 }
-console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
+const skips = sum.skipped > 0 ? `, ${sum.skipped} skipped` : "";
+console.log(`${sum.passed} passed, ${sum.failed} failed${skips}`);
 process.exit(sum.failed > 0 ? 1 : 0);

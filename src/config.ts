@@ -96,7 +96,7 @@ function check(name: keyof SmcOptions, value: unknown): number | boolean | reado
     if (typeof value !== "boolean") refuse(name, value, "true or false");
     return value;
   }
-  if (!Array.isArray(value) || value.length > 8 || value.some((eid) => !UEID.test(eid)))
+  if (!Array.isArray(value) || value.length > 8 || value.some((eid) => typeof eid !== "string" || !UEID.test(eid)))
     refuse(name, value, "up to 8 names of at most 32 characters A-Z 0-9 . -");
   return Object.freeze([...value]);
 }

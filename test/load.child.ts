@@ -85,7 +85,10 @@ async function exchange(): Promise<ChildReport> {
   const pages = copies.map((copy) => copy.poolFreePages());
   socket.end(bytes);
   const intact = (await returned) === createHash("sha256").update(bytes).digest("hex");
-  await new Promise((resolve) => server.close(resolve));
+  const ends = [socket, accepted!].map((end) => end.closed || new Promise((resolve) => end.once("close", resolve)));
+  await Promise.all([...ends, new Promise((resolve) => server.close(resolve))]);
+  // The sockets are closed before the last word of their connection is said.
+  for (let turns = 0; turns < 1000 && far.poolFreePages() === pages[0]; turns++) await new Promise(setImmediate);
   return report([accepted, socket], intact, pages, far);
 }
 

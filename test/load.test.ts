@@ -4,7 +4,7 @@
  * Owns the set-ups and what must come out. Needs dist/, which the test run builds first.
  */
 import { spawn, spawnSync } from "node:child_process";
-import { copyFileSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -137,6 +137,17 @@ test("a value out of its range in the environment fails the loading, by name", a
   const { code, stderr } = await run(process.execPath, [CHILD, "exchange", CORE], { SMC_RMEM: "12" });
   assert.is(code, 1);
   assert.match(stderr, /EINVAL: option rmem = 12: allowed is an integer from 16384 to 1048576 bytes/);
+});
+
+test("a copy whose code and wasm disagree about the layout refuses to load", async () => {
+  const torn = join(folder, "torn.cjs");
+  const text = readFileSync(CORE, "utf8");
+  const changed = text.replace(/(var LAYOUT_VERSION = )\d+;/, "$1 4711;");
+  assert.is.not(changed, text);
+  writeFileSync(torn, changed);
+  const { code, stderr } = await run(process.execPath, [CHILD, "exchange", torn]);
+  assert.is(code, 1);
+  assert.match(stderr, /SMC_LAYOUT_VERSION: wasm has layout \d+, this code has 4711/);
 });
 
 test("a Worker older than the shared memory is reached by TCP", async () => {

@@ -53,7 +53,7 @@ class ThreadContext {
     const stack = Stack.open(this.arena, this.options);
     if (stack === undefined) return this.#unavailable("SMC_NO_ARENA", "all stack slots of this process are taken");
     debug("stack %d, copies %s", stack.slot, stack.ffiReason ?? "through the plain alias");
-    return { engine, stack, SmcHandle: defineSmcHandle(engine) };
+    return { engine, stack, SmcHandle: defineSmcHandle(engine, stack) };
   }
 
   #unavailable(code: "SMC_NO_ARENA" | "SMC_UNSUPPORTED_NODE", reason: string): Unavailable {

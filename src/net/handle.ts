@@ -38,7 +38,6 @@ export interface SmcHandle extends JsStreamHandle {
 
 export type SmcHandleClass = new (
   tcp: TcpHandle,
-  host: ConnectionHost,
 ) => SmcHandle &
   ConnectionOwner & {
     /** Gives the handle its connection: once, before anything else. */
@@ -82,12 +81,37 @@ export function adaptSocket(socket: object): void {
   Object.defineProperty(socket, "resetAndDestroy", { value: resetAndDestroy, configurable: true, writable: true });
 }
 
-/** Builds the class: its base is an internal of the running engine. */
-export function defineSmcHandle(engine: EngineBinding): SmcHandleClass {
+/** Bytes of the chunks of a writev: buffers, or strings each followed by its encoding. */
+function chunksLength(chunks: readonly (Uint8Array | string)[], step: number): number {
+  let bytes = 0;
+  for (let i = 0; i < chunks.length; i += step) {
+    const chunk = chunks[i]!;
+    bytes += typeof chunk === "string" ? Buffer.byteLength(chunk, chunks[i + 1] as BufferEncoding) : chunk.length;
+  }
+  return bytes;
+}
+
+/** Builds the class: its base is an internal of the running engine, its connections are those of `host`. */
+export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): SmcHandleClass {
   const { JSStream, state, owner: OWNER, userBuffer: USER_BUFFER } = engine;
   const { READ_BYTES_OR_ERROR, ARRAY_BUFFER_OFFSET, BYTES_WRITTEN, LAST_WRITE_WAS_ASYNC, LAST_WRITE_ERROR } = engine;
   const requestless = LAST_WRITE_ERROR >= 0;
   const slab = new ReadSlab();
+  const { copy } = host;
+
+  /** Writes one chunk of a writev into the ring at `at`; the address behind it. */
+  function putChunk(at: number, chunk: Uint8Array | string, encoding: unknown): number {
+    if (typeof chunk !== "string") {
+      copy.put(at, chunk, 0, chunk.length);
+      return at + chunk.length;
+    }
+    const length = Buffer.byteLength(chunk, encoding as BufferEncoding);
+    if (encoding === "latin1") copy.putLatin1(at, chunk, length);
+    else if (encoding === "utf8") copy.putUtf8(at, chunk, length);
+    else copy.put(at, Buffer.from(chunk, encoding as BufferEncoding), 0, length);
+    return at + length;
+  }
+
   const nativeBytesRead = Object.getOwnPropertyDescriptor(JSStream.prototype, "bytesRead")?.get;
 
   return class extends JSStream implements ConnectionOwner {
@@ -95,7 +119,6 @@ export function defineSmcHandle(engine: EngineBinding): SmcHandleClass {
     connection!: Connection;
     reading = false;
     onconnection: unknown;
-    readonly #host: ConnectionHost;
     readonly #resource: AsyncResource;
     readonly #take: (length: number) => void;
     #native = false;
@@ -106,10 +129,9 @@ export function defineSmcHandle(engine: EngineBinding): SmcHandleClass {
     #holds = false;
     #closing = false;
 
-    constructor(tcp: TcpHandle, host: ConnectionHost) {
+    constructor(tcp: TcpHandle) {
       super();
       this.tcp = tcp;
-      this.#host = host;
       this.#resource = new AsyncResource("SMCSTREAM");
       this.#take = (length) => this.#read(length);
       this.#userRef = tcp.hasRef();
@@ -135,7 +157,9 @@ export function defineSmcHandle(engine: EngineBinding): SmcHandleClass {
     // ---- ConnectionOwner
 
     readable(length: number): void {
-      this.#resource.runInAsyncScope(this.#take, undefined, length);
+      // A native reader makes its callbacks in a scope of its own.
+      if (this.#native) this.#read(length);
+      else this.#resource.runInAsyncScope(this.#take, undefined, length);
     }
 
     ended(reset: boolean): void {
@@ -167,7 +191,7 @@ export function defineSmcHandle(engine: EngineBinding): SmcHandleClass {
     }
 
     #read(length: number): void {
-      const { copy, abi } = this.#host;
+      const { abi } = host;
       const { conn } = this.connection.place;
       const user = (this[OWNER] as Record<symbol, unknown> | undefined)?.[USER_BUFFER] as Uint8Array | null | undefined;
       if (user && !this.#native) {
@@ -202,7 +226,7 @@ export function defineSmcHandle(engine: EngineBinding): SmcHandleClass {
 
     /** Copies `length` readable bytes out of the ring, at most two runs, then gives them back at once. */
     #takeInto(target: Uint8Array, at: number, length: number): void {
-      const { copy, abi } = this.#host;
+      const { abi } = host;
       const { conn } = this.connection.place;
       const first = Math.min(abi.rxRun(conn), length);
       copy.take(abi.rxAddress(conn), first, target, at);
@@ -295,14 +319,24 @@ export function defineSmcHandle(engine: EngineBinding): SmcHandleClass {
       const { length } = data;
       const address = this.#place(length);
       if (address === 0) return this.#write(request, [data], length);
-      this.#host.copy.put(address, data, 0, length);
+      copy.put(address, data, 0, length);
       return this.#placed(length);
     }
 
     writev(request: WriteRequest | null, chunks: (Uint8Array | string)[], allBuffers: boolean): unknown {
+      const step = allBuffers ? 1 : 2;
+      const bytes = copy.direct || allBuffers ? chunksLength(chunks, step) : 0;
+      const address = bytes > 0 ? this.#place(bytes) : 0;
+      if (address === 0) return this.#writeList(request, chunks, step);
+      let at = address;
+      for (let i = 0; i < chunks.length; i += step) at = putChunk(at, chunks[i]!, chunks[i + 1]);
+      return this.#placed(bytes);
+    }
+
+    /** The long way of a writev: strings become buffers, what does not fit is queued. */
+    #writeList(request: WriteRequest | null, chunks: (Uint8Array | string)[], step: number): unknown {
       const list: Uint8Array[] = [];
       let bytes = 0;
-      const step = allBuffers ? 1 : 2;
       for (let i = 0; i < chunks.length; i += step) {
         const chunk = chunks[i]!;
         const data = typeof chunk === "string" ? Buffer.from(chunk, chunks[i + 1] as BufferEncoding) : chunk;
@@ -313,7 +347,6 @@ export function defineSmcHandle(engine: EngineBinding): SmcHandleClass {
     }
 
     writeLatin1String(request: WriteRequest | null, text: string): unknown {
-      const { copy } = this.#host;
       const address = copy.direct ? this.#place(text.length) : 0;
       if (address === 0) return this.writeBuffer(request, Buffer.from(text, "latin1"));
       copy.putLatin1(address, text, text.length);
@@ -325,7 +358,6 @@ export function defineSmcHandle(engine: EngineBinding): SmcHandleClass {
     }
 
     writeUtf8String(request: WriteRequest | null, text: string): unknown {
-      const { copy } = this.#host;
       const bytes = copy.direct ? Buffer.byteLength(text, "utf8") : 0;
       const address = bytes === 0 ? 0 : this.#place(bytes);
       if (address === 0) return this.writeBuffer(request, Buffer.from(text, "utf8"));
@@ -422,7 +454,7 @@ export function defineSmcHandle(engine: EngineBinding): SmcHandleClass {
     #hold(wanted: boolean): void {
       if (wanted === this.#holds) return;
       this.#holds = wanted;
-      this.#host.ref(wanted ? 1 : -1);
+      host.ref(wanted ? 1 : -1);
       if (this.#closing) return;
       if (wanted) this.tcp.ref();
       else this.tcp.unref();

@@ -207,14 +207,14 @@ export class Negotiation {
         else this.#feed({ type: "attachFailed", diagnosis: DIAGNOSIS.MEM.code });
         return;
       case "agreed": {
-        const { stack, SmcHandle } = this.#context;
+        const { SmcHandle } = this.#context;
         if (this.#framing.takeRest().length > 0) {
           this.#fail(new SmcError("EPROTO", "bytes follow the last CLC message on the TCP connection"));
           return;
         }
         this.#finish();
         const { tcp } = this.#clcSocket;
-        const handle = new SmcHandle(tcp, stack);
+        const handle = new SmcHandle(tcp);
         const ends = endpointsOf(tcp);
         const info = { fd: tcp.fd, local: ends?.local, peer: ends?.peer };
         handle.bind(this.#establishment.connect(action.agreement, info, handle));

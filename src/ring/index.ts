@@ -73,6 +73,8 @@ class Ring {
   #ended = false;
   #reset = false;
   #closed = false;
+  /** EVENT_WRITABLE if room has come that no wait has told of. */
+  #unseen = 0;
   /** Bytes handed out by reserve and not committed. */
   #reserved = 0;
 
@@ -108,6 +110,7 @@ class Ring {
     const { abi, copy } = this.#stack;
     this.#checkWritable();
     const { length } = data;
+    this.#reserved = 0;
     let run = this.#room(length);
     if (run === 0) return 0;
     copy.put(abi.txAddress(this.#conn), data, 0, run);
@@ -232,9 +235,12 @@ class Ring {
   wait(timeoutMs = Number.POSITIVE_INFINITY, what: "any" | "bytes" | "room" = "any"): boolean {
     const { abi } = this.#stack;
     const wanted = WANTED[what];
-    let events = abi.connSpin(this.#conn, this.#spinTurns, wanted);
-    this.#act(events);
-    if ((events & wanted) !== 0 || this.#gone()) return true;
+    // Room that a read or a write has seen meanwhile is news as well.
+    const unseen = this.#unseen & wanted;
+    this.#unseen = 0;
+    let events = unseen | abi.connSpin(this.#conn, unseen === 0 ? this.#spinTurns : 1, wanted);
+    this.#act(events & ~unseen);
+    if ((events & wanted) !== 0 || this.#gone()) return this.#told();
     const deadline = performance.now() + timeoutMs;
     while ((events & wanted) === 0 && !this.#gone()) {
       const left = deadline - performance.now();
@@ -243,6 +249,11 @@ class Ring {
       this.#act(events);
     }
     this.#stack.recheck();
+    return this.#told();
+  }
+
+  #told(): true {
+    this.#unseen = 0;
     return true;
   }
 
@@ -269,6 +280,7 @@ class Ring {
 
   #act(events: number): void {
     const { abi } = this.#stack;
+    this.#unseen |= events & EVENT_WRITABLE;
     if ((events & EVENT_RING) !== 0) this.#stack.ring(this.#connection.place.peerStack);
     // In copy mode, room at the peer is first for what waits in the private ring.
     if (abi.txUnsent(this.#conn) > 0 && (abi.txPublish(this.#conn) & EVENT_RING) !== 0)

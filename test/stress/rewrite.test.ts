@@ -20,6 +20,9 @@ import type { VandalData } from "./rewrite-vandal.worker.js";
 
 const SECONDS = Number(process.env["SMC_TEST_REWRITE_S"] ?? 3);
 
+/** Anything but a, CR, LF, what the bytes e2 82 ac make in some order, and U+FFFD for a character that is not whole. */
+const IMPOSSIBLE = /[^a\r\n\u20ac\u2082\u2b02\u2b2c\ufffd]/;
+
 /** What was taken in, and what must not have been. */
 const seen = { requests: 0, forged: 0, broken: 0, text: 0, forgedText: 0, wrong: [] as string[] };
 
@@ -35,8 +38,7 @@ function takeRequest(request: IncomingMessage): void {
 function takeText(chunk: string): void {
   seen.text += chunk.length;
   if (chunk.includes("€")) seen.forgedText++;
-  // U+FFFD stands for a character of which only a part was there.
-  const foreign = /[^a€\r\n\ufffd]/.exec(chunk);
+  const foreign = IMPOSSIBLE.exec(chunk);
   if (foreign !== null) seen.wrong.push(`foreign character ${JSON.stringify(foreign[0])}`);
 }
 

@@ -21,7 +21,10 @@ const published = (bytes: number) => Atomics.store(board, PUBLISHED, bytes);
 
 function connected(then: (socket: Socket) => void): void {
   const socket = dial(carrier, port);
-  socket.on("error", () => undefined);
+  socket.on("error", (error) => {
+    // Before it is connected nothing may go wrong.
+    if (socket.connecting || socket.bytesWritten === 0) throw error;
+  });
   socket.once("connect", () => then(socket));
 }
 
