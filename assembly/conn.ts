@@ -6,7 +6,7 @@
 import { cdcSample, cdcSampleConsumer, signal, storeConsumer, storeProducer } from "./cdc";
 import { bitsOf, summaryOf } from "./cq";
 import { cursorCount } from "./cursor";
-import { dmbOwner, dmbRange, dmbSlot, dmbTouch } from "./dmb";
+import { dmbCdc, dmbOwner, dmbRange, dmbSlot, dmbTouch } from "./dmb";
 import { doorbellArm, doorbellDisarm, doorbellWait } from "./doorbell";
 import {
   ARMED_NOTIFY,
@@ -21,22 +21,22 @@ import {
   CDC_TYPE,
   CONN_CAPACITY,
   CONN_LOCAL,
+  CONN_LOCAL_RING,
   CONN_LOCAL_SIZE,
   CONN_MODE,
   CONN_PEER,
   CONN_PEER_ARMED,
+  CONN_PEER_BIT,
   CONN_PEER_BITS,
-  CONN_PEER_MASK,
+  CONN_PEER_RING,
   CONN_PEER_SIZE,
   CONN_PEER_SUMMARY,
   CONN_PEER_WINDOW,
-  CONN_RX_CONFIRMED,
-  CONN_RX_CONS,
   CONN_SIZE,
   CONN_SND,
   CONN_SND_SIZE,
   CONN_SND_SPACE,
-  CONN_SUMMARY_MASK,
+  CONN_SUMMARY_BIT,
   CONN_TX_FLAGS,
   CONN_TX_PREP,
   CONN_UNSENT,
@@ -67,7 +67,8 @@ export function connOpen(stack: u32, slot: u32, localDmb: u32): u32 {
   const range = dmbRange(localDmb);
   if (range == 0) return 0;
   memory.fill(conn, 0, CONN_SIZE);
-  store<u32>(conn + CONN_LOCAL, <u32>range);
+  store<u32>(conn + CONN_LOCAL, <u32>dmbCdc(localDmb));
+  store<u32>(conn + CONN_LOCAL_RING, <u32>range + CDC_SIZE);
   store<u32>(conn + CONN_LOCAL_SIZE, <u32>(range >> 32) - CDC_SIZE);
   return <u32>conn;
 }
@@ -82,15 +83,17 @@ export function connAttach(stack: u32, conn: u32, peerDmb: u32, sndDmb: i32): i3
   const owner = dmbOwner(peerDmb);
   const slot = dmbSlot(peerDmb);
   if (range == 0 || owner >= STACK_CAPACITY || slot >= CONN_CAPACITY) return STATUS_UNKNOWN;
-  const base = <u32>range;
+  const start = <u32>range + CDC_SIZE;
   const ring = <u32>(range >> 32) - CDC_SIZE;
-  store<u8>(base, CDC_TYPE);
-  store<u32>(conn + CONN_PEER, base);
+  const cdc = dmbCdc(peerDmb);
+  store<u8>(cdc, CDC_TYPE);
+  store<u32>(conn + CONN_PEER, <u32>cdc);
+  store<u32>(conn + CONN_PEER_RING, start);
   store<u32>(conn + CONN_PEER_SIZE, ring);
   store<u32>(conn + CONN_PEER_WINDOW, ring);
   if (sndDmb < 0) {
     store<u32>(conn + CONN_MODE, CONN_ATTACHED);
-    store<u32>(conn + CONN_SND, base + CDC_SIZE);
+    store<u32>(conn + CONN_SND, start);
     store<u32>(conn + CONN_SND_SIZE, ring);
   } else {
     const own = dmbRange(sndDmb);
@@ -106,9 +109,9 @@ export function connAttach(stack: u32, conn: u32, peerDmb: u32, sndDmb: i32): i3
   const word = slot / 64;
   const group = word / SUMMARY_SPAN;
   store<u32>(conn + CONN_PEER_BITS, <u32>bitsOf(peer, stack) + word * 8);
-  store<u64>(conn + CONN_PEER_MASK, <u64>1 << <u64>(slot & 63));
+  store<u32>(conn + CONN_PEER_BIT, slot & 63);
   store<u32>(conn + CONN_PEER_SUMMARY, <u32>summaryOf(peer, stack));
-  store<u64>(conn + CONN_SUMMARY_MASK, <u64>1 << <u64>group);
+  store<u32>(conn + CONN_SUMMARY_BIT, group);
   store<u32>(conn + CONN_PEER_ARMED, <u32>peer + STACK_ARMED);
   const own = stackAddress(stack);
   store<u64>(own + STACK_PEERS, load<u64>(own + STACK_PEERS) | (<u64>1 << <u64>owner));

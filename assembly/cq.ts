@@ -7,10 +7,10 @@
  */
 import {
   CONN_CAPACITY,
+  CONN_PEER_BIT,
   CONN_PEER_BITS,
-  CONN_PEER_MASK,
   CONN_PEER_SUMMARY,
-  CONN_SUMMARY_MASK,
+  CONN_SUMMARY_BIT,
   PENDING_BYTES,
   STACK_BITS,
   STACK_CONTROL,
@@ -41,11 +41,11 @@ export function bitsOf(stack: usize, peer: u32): usize {
 @inline
 export function cqPost(conn: usize): void {
   const word = <usize>load<u32>(conn + CONN_PEER_BITS);
-  const mask = load<u64>(conn + CONN_PEER_MASK);
+  const mask = <u64>1 << <u64>load<u32>(conn + CONN_PEER_BIT);
   if ((atomic.load<u64>(word) & mask) != 0) return;
   atomic.or<u64>(word, mask);
   const summary = <usize>load<u32>(conn + CONN_PEER_SUMMARY);
-  const bit = load<u64>(conn + CONN_SUMMARY_MASK);
+  const bit = <u64>1 << <u64>load<u32>(conn + CONN_SUMMARY_BIT);
   if ((atomic.load<u64>(summary) & bit) == 0) atomic.or<u64>(summary, bit);
 }
 

@@ -19,6 +19,7 @@ import {
   CDC_SIZE,
   DMB_BASE,
   DMB_CAPACITY,
+  DMB_CDC,
   DMB_ENTRY_SIZE,
   DMB_LENGTH,
   DMB_SLOT,
@@ -95,6 +96,7 @@ export function dmbRegister(owner: u32, sizeClass: u32, connSlot: u32, randomLo:
     store<u32>(entry + DMB_LENGTH, length);
     store<u32>(entry + DMB_SLOT, connSlot);
     store<u32>(entry + DMB_TOUCHED, 0);
+    memory.fill(entry + DMB_CDC, 0, CDC_SIZE);
     // The token carries its index, so that attach needs no search; the other bits are random and checked whole.
     store<u64>(entry + DMB_TOKEN, (<u64>randomHi << 32) | <u64>((randomLo << 15) | index));
     // SYNC POINT dmb-register: the entry's fields before its state.
@@ -117,6 +119,12 @@ export function dmbTokenHi(index: u32): u32 {
 /** Length of the buffer, bytes, CDC area included. */
 export function dmbLength(index: u32): u32 {
   return load<u32>(entryOf(index) + DMB_LENGTH);
+}
+
+/** Address of the CDC area. */
+@inline
+export function dmbCdc(index: u32): usize {
+  return entryOf(index) + DMB_CDC;
 }
 
 /** Stack slot of the owner; may be stale once the owner has unregistered. */

@@ -9,8 +9,7 @@ import { CURSOR_MASK, cursorAdvance, cursorCount } from "./cursor";
 import { CONN_POISONED, EVENT_ILLEGAL, EVENT_SIGNAL, PROD_WRITE_BLOCKED } from "./shared/codes";
 import {
   CDC_CONS_OFFSET,
-  CDC_SIZE,
-  CONN_LOCAL,
+  CONN_LOCAL_RING,
   CONN_LOCAL_SIZE,
   CONN_MODE,
   CONN_PEER,
@@ -31,13 +30,13 @@ export function rmbeReadable(conn: usize): u32 {
 /** Address of the first byte to receive. */
 @inline
 export function rmbeAddress(conn: usize): u32 {
-  return load<u32>(conn + CONN_LOCAL) + CDC_SIZE + cursorCount(load<u64>(conn + CONN_RX_CONS));
+  return load<u32>(conn + CONN_LOCAL_RING) + cursorCount(load<u64>(conn + CONN_RX_CONS));
 }
 
 /** Address of the ring's first byte: where the second run begins. */
 @inline
 export function rmbeStart(conn: usize): u32 {
-  return load<u32>(conn + CONN_LOCAL) + CDC_SIZE;
+  return load<u32>(conn + CONN_LOCAL_RING);
 }
 
 /** Bytes to receive at rmbeAddress before the end of the ring. */

@@ -9,9 +9,8 @@ import { cdcProduce, cdcSampleConsumer } from "./cdc";
 import { cursorAdvance, cursorCount, cursorWrap } from "./cursor";
 import { CONN_COPY, CONN_POISONED, CONN_WRAPPED, EVENT_ILLEGAL, PROD_WRITE_BLOCKED } from "./shared/codes";
 import {
-  CDC_SIZE,
   CONN_MODE,
-  CONN_PEER,
+  CONN_PEER_RING,
   CONN_PEER_SIZE,
   CONN_PEER_WINDOW,
   CONN_SND,
@@ -67,7 +66,7 @@ export function sndbufPrepare(conn: usize, length: u32): void {
 function moveData(conn: usize, length: u32): void {
   const source = <usize>load<u32>(conn + CONN_SND);
   const sourceSize = load<u32>(conn + CONN_SND_SIZE);
-  const target = <usize>load<u32>(conn + CONN_PEER) + CDC_SIZE;
+  const target = <usize>load<u32>(conn + CONN_PEER_RING);
   const targetSize = load<u32>(conn + CONN_PEER_SIZE);
   let to = cursorCount(load<u64>(conn + CONN_TX_SENT));
   // The unsent bytes end at prep, so they begin that far before it.

@@ -38,6 +38,7 @@ export const DMB_LENGTH: u32 = 8; // u32: bytes, CDC area included
 export const DMB_SLOT: u32 = 12; // u32: connection slot of the owner
 export const DMB_TOKEN: u32 = 16; // u64
 export const DMB_TOUCHED: u32 = 24; // u32: ring bytes that may be non-zero
+export const DMB_CDC: u32 = 32; // CDC area, 32 bytes; packed here, apart from the ring, so that an idle ring keeps no page
 
 // Block table: one u32 for each allocation block; 0 = free, else DMB index + 1.
 export const BLOCK_TABLE_OFFSET: u32 = 2228224;
@@ -78,23 +79,26 @@ export const KEY_SIZE: u32 = 40; // client address 16, server address 16, client
 // First block of the page allocator.
 export const BLOCKS_OFFSET: u32 = 162660352;
 
-// DMB: CDC area, then the ring. Source: net/smc SMC-D layout, smc-protocol §4.2. Written by the peer alone.
+// CDC area of a DMB, written by the peer alone. Source: net/smc SMC-D layout, smc-protocol §4.2.
+// differs: it lies in the DMB's table entry; the first CDC_SIZE bytes of the buffer stay unused, so that sizes agree.
 export const CDC_PROD_OFFSET: u32 = 8; // u64: wrap u16 | count u32 << 16
 export const CDC_CONS_OFFSET: u32 = 16; // u64: wrap u16 | count u32 << 16 | producer flags << 48 | state flags << 56
 export const CDC_SIZE: u32 = 32;
 export const CDC_TYPE: u32 = 0xfe; // u8 at offset 0
 
 // Connection block, private to the owning stack.
-export const CONN_LOCAL: u32 = 0; // u32: address of the own DMB
+export const CONN_LOCAL: u32 = 0; // u32: address of the own CDC area
 export const CONN_LOCAL_SIZE: u32 = 4; // u32: own ring, bytes
-export const CONN_PEER: u32 = 8; // u32: address of the peer's DMB; 0 = not attached
+export const CONN_PEER: u32 = 8; // u32: address of the peer's CDC area; 0 = not attached
 export const CONN_PEER_SIZE: u32 = 12; // u32: peer's ring, bytes
 export const CONN_SND: u32 = 16; // u32: address of the send ring: peer's ring (attached) or private (copy)
 export const CONN_SND_SIZE: u32 = 20; // u32: send ring, bytes
 export const CONN_PEER_BITS: u32 = 24; // u32: address of the u64 with our pending bit at the peer
 export const CONN_PEER_SUMMARY: u32 = 28; // u32: address of the peer's summary word
-export const CONN_PEER_MASK: u32 = 32; // u64: our bit in CONN_PEER_BITS
-export const CONN_SUMMARY_MASK: u32 = 40; // u64: our bit in CONN_PEER_SUMMARY
+export const CONN_PEER_BIT: u32 = 32; // u32: number of our bit in CONN_PEER_BITS
+export const CONN_SUMMARY_BIT: u32 = 36; // u32: number of our bit in CONN_PEER_SUMMARY
+export const CONN_LOCAL_RING: u32 = 40; // u32: address of the own ring
+export const CONN_PEER_RING: u32 = 44; // u32: address of the peer's ring
 export const CONN_PEER_ARMED: u32 = 48; // u32: address of the peer's doorbell word
 export const CONN_MODE: u32 = 52; // u32: CONN_ATTACHED | CONN_COPY | CONN_POISONED …
 export const CONN_TX_PREP: u32 = 56; // u64 cursor in the send ring

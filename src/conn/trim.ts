@@ -2,20 +2,17 @@
  * Gives the ring pages of drained, quiet connections back to the system: what idle sockets cost.
  *
  * The *writer* of a ring does it, because only the writer knows that no byte is on its way: everything it published has
- * been consumed, and what it prepares next finds zero pages. The page with the CDC area stays.
+ * been consumed, and what it prepares next finds zero pages. A DMB is whole pages, its CDC area lies elsewhere.
  */
 import {
   CDC_SIZE,
-  CONN_PEER,
+  CONN_PEER_RING,
   CONN_PEER_SIZE,
   CONN_SND,
   CONN_SND_SIZE,
   CONN_TX_PREP,
 } from "../../assembly/shared/layout.js";
 import type { Abi } from "../engine/abi.js";
-
-/** Page size of the system; larger pages only mean that less is given back. */
-const PAGE = 4096;
 
 export interface TrimHost {
   readonly abi: Abi;
@@ -53,14 +50,9 @@ export class Trim {
     }
     if (written === this.#trimmed || abi.connDrained(this.#conn) === 0) return false;
     this.#trimmed = written;
-    const peer = abi.connPeek(this.#conn, CONN_PEER) >>> 0;
-    const went = this.#discard(peer + PAGE, peer + CDC_SIZE + abi.connPeek(this.#conn, CONN_PEER_SIZE));
-    const snd = abi.connPeek(this.#conn, CONN_SND) >>> 0;
-    if (snd === peer + CDC_SIZE) return went;
-    return this.#discard(snd - CDC_SIZE + PAGE, snd + abi.connPeek(this.#conn, CONN_SND_SIZE)) || went;
-  }
-
-  #discard(from: number, to: number): boolean {
-    return to > from && this.#host.discard(from, to - from);
+    const ring = abi.connPeek(this.#conn, CONN_PEER_RING) - CDC_SIZE;
+    const went = this.#host.discard(ring, abi.connPeek(this.#conn, CONN_PEER_SIZE) + CDC_SIZE);
+    const snd = abi.connPeek(this.#conn, CONN_SND) - CDC_SIZE;
+    return snd === ring ? went : this.#host.discard(snd, abi.connPeek(this.#conn, CONN_SND_SIZE) + CDC_SIZE) || went;
   }
 }

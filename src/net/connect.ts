@@ -141,6 +141,7 @@ function negotiate(
     },
     failed(error) {
       done();
+      claim?.withdraw();
       complete((error as { code?: string }).code === "ETIMEDOUT" ? UV_ETIMEDOUT : UV_ECONNRESET, handle);
     },
   });

@@ -160,11 +160,13 @@ export class Negotiation {
   }
 
   #ended(status: number): void {
-    if (this.#onTalk !== undefined) {
+    // An end can be read again by whoever goes on with TCP; an error cannot.
+    if (this.#onTalk !== undefined && status === 0) {
       this.#onTalk();
       return;
     }
-    if (status === 0) this.#feed({ type: "eof" });
+    if (this.#onTalk !== undefined) this.#fail(new SmcError("ECONNRESET", "the TCP connection failed", { status }));
+    else if (status === 0) this.#feed({ type: "eof" });
     else this.#feed({ type: "error", error: new SmcError("ECONNRESET", "the TCP connection failed", { status }) });
   }
 

@@ -210,6 +210,7 @@ class Listener {
         if (late !== undefined) filterLate(engine, socket, client, late);
       },
       failed: (error) => {
+        onCancel?.();
         this.#underWay.delete(cancel);
         debug("server handshake dropped: %s", error.message);
         client.reset();

@@ -9,7 +9,7 @@
 import type { Socket } from "node:net";
 import { isMainThread } from "node:worker_threads";
 import { EVENT_ILLEGAL, EVENT_READABLE, EVENT_RING, EVENT_STATE, EVENT_WRITABLE } from "../../assembly/shared/codes.js";
-import { CDC_SIZE, CONN_LOCAL, CONN_LOCAL_SIZE, CONN_SND, CONN_SND_SIZE } from "../../assembly/shared/layout.js";
+import { CONN_LOCAL_RING, CONN_LOCAL_SIZE, CONN_SND, CONN_SND_SIZE } from "../../assembly/shared/layout.js";
 import type { Connection } from "../conn/connection.js";
 import { SmcError } from "../errors.js";
 import { threadContext } from "../net/context.js";
@@ -86,7 +86,7 @@ class Ring {
     const { abi } = stack;
     const at = (offset: number): number => abi.connPeek(this.#conn, offset) >>> 0;
     this.#sending = new RingWindow(stack, at(CONN_SND), at(CONN_SND_SIZE));
-    this.#receiving = new RingWindow(stack, at(CONN_LOCAL) + CDC_SIZE, at(CONN_LOCAL_SIZE));
+    this.#receiving = new RingWindow(stack, at(CONN_LOCAL_RING), at(CONN_LOCAL_SIZE));
     this.#spinTurns = options.spinUs === undefined ? SPIN_TURNS : Math.ceil(options.spinUs * 200);
   }
 

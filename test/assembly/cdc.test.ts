@@ -43,7 +43,7 @@ for (const mode of MODES) {
       left.read(0x0a0b);
       left.write(Buffer.alloc(0x0c0d));
       left.note(left.abi.connSignal(left.conn, PROD_CONS_UPDATE_REQUESTED | (STATE_DONE_WRITING << 8)));
-      const area = rig.take(rig.base(right.dmb), CDC_SIZE);
+      const area = rig.take(rig.cdc(right.dmb), CDC_SIZE);
       assert.is(area.readUInt16LE(8), 0x1234, "producer wrap");
       assert.is(area.readUInt32LE(10), 0x0c0d, "producer count");
       assert.equal([area[14], area[15]], [0, 0], "the producer word carries no flags");
@@ -66,13 +66,13 @@ words("the count starts again at the ring's end, and the wrap counter goes on", 
 
 words("each side writes the peer's area and never its own", () => {
   withPair(({ left, right }) => {
-    const before = rig.take(rig.base(left.dmb), CDC_SIZE);
+    const before = rig.take(rig.cdc(left.dmb), CDC_SIZE);
     left.write(Buffer.alloc(1000));
     left.abi.connSignal(left.conn, STATE_DONE_WRITING << 8);
-    assert.equal(rig.take(rig.base(left.dmb), CDC_SIZE), before);
+    assert.equal(rig.take(rig.cdc(left.dmb), CDC_SIZE), before);
     right.read(1000);
     right.abi.rxFlush(right.conn);
-    assert.not.equal(rig.take(rig.base(left.dmb), CDC_SIZE), before);
+    assert.not.equal(rig.take(rig.cdc(left.dmb), CDC_SIZE), before);
   });
 });
 

@@ -36,7 +36,7 @@ class Victim {
   /** A new connection in the same buffers. */
   reopen(): void {
     const { rig, end, hostile } = this;
-    for (const own of [end, hostile]) rig.bytes.fill(0, rig.base(own.dmb), rig.base(own.dmb) + CDC_SIZE);
+    for (const own of [end, hostile]) rig.bytes.fill(0, rig.cdc(own.dmb), rig.cdc(own.dmb) + CDC_SIZE);
     rig.abi.connOpen(end.stack, end.slot, end.dmb);
     assert.is(rig.abi.connAttach(end.stack, end.conn, hostile.dmb, end.sndDmb), STATUS_OK);
     this.consumed = this.readable = this.sent = this.peerConsumed = this.stateFlags = 0;

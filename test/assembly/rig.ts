@@ -21,6 +21,7 @@ import {
   CONN_TX_PREP,
   CONN_TX_SENT,
   DMB_BASE,
+  DMB_CDC,
   DMB_ENTRY_SIZE,
   DMB_STATE,
   DMB_TABLE_OFFSET,
@@ -84,6 +85,11 @@ export class Rig {
   /** Address of a DMB. */
   base(dmb: number): number {
     return this.u32(this.entry(dmb, DMB_BASE));
+  }
+
+  /** Address of a DMB's CDC area. */
+  cdc(dmb: number): number {
+    return this.entry(dmb, DMB_CDC);
   }
 
   /** A stack of its own for a pretended thread; without an ancestor. */
@@ -193,7 +199,7 @@ export class End {
 
   /** Address of the CDC word at `offset` that the peer writes for this end. */
   cdc(offset: number): number {
-    return this.rig.base(this.dmb) + offset;
+    return this.rig.cdc(this.dmb) + offset;
   }
 }
 

@@ -117,7 +117,7 @@ test("a tuple is client, server, both ports, and zero to the end; its 40 bytes a
   writeTuple({ address: "10.0.0.1", port: 0x1234 }, { address: "::1", port: 0xfffe }, view);
   assert.is(
     area.toString("hex"),
-    "00000000000000000000ffff0a000001" + "00000000000000000000000000000001" + "1234fffe" + "00000000" + "ee".repeat(8),
+    `00000000000000000000ffff0a000001000000000000000000000000000000011234fffe00000000${"ee".repeat(8)}`,
   );
 });
 

@@ -149,6 +149,8 @@ test("a wait of 0 ms waits for nobody", () => {
 
 test("an open intent is waited for; its claim ends the wait with a match, exactly once", async () => {
   const { client, server } = new Scene();
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
+  const timersBefore = timers();
   server.rendezvous.listen(SERVICE, "none");
   const intent = client.rendezvous.intend(SERVICE)!;
   const done = spy<boolean>();
@@ -166,6 +168,7 @@ test("an open intent is waited for; its claim ends the wait with a match, exactl
   client.rendezvous.look();
   await turn();
   assert.equal([done.calls, matched.calls.length], [[true], 1]);
+  assert.is(timers(), timersBefore, "no clock runs on");
   assert.equal([client.held, server.held], [0, 0]);
 });
 
@@ -273,6 +276,16 @@ test("a claim that was matched before it is withdrawn stays matched, and its own
   client.rendezvous.look();
   await turn();
   assert.is(matched.calls.length, 1);
+});
+
+test("claims that were matched make room for others", async () => {
+  const { client, server } = new Scene();
+  for (let port = 1; port <= 5000; port++) {
+    assert.ok(client.rendezvous.claim(at(port), SERVICE, spy<void>()), `room for claim ${port}`);
+    assert.equal(server.rendezvous.accept(at(port), SERVICE, 0, spy<boolean>()), { matched: true });
+    client.rendezvous.look();
+  }
+  await turn();
 });
 
 test("one claim, two acceptors with the same 4-tuple: one of them matches", () => {

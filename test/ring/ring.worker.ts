@@ -11,7 +11,7 @@ import { closed, dial, listen } from "../support/pair.js";
 import { checkCarrier, transport } from "../support/transports.js";
 import { happens } from "../support/watchdog.js";
 import { SCENARIOS } from "./scenarios.js";
-import { Baton, type Mode, type RingScenario, type Role, type Seen, SIZES, stepsOf, toolsFor } from "./sides.js";
+import { Baton, type Mode, READY, type RingScenario, type Role, type Seen, SIZES, stepsOf, toolsFor } from "./sides.js";
 
 export interface RingTask {
   readonly kind: "play";
@@ -35,7 +35,9 @@ const tell = (report: RingReport) => parentPort!.postMessage(report);
 const ffi = smc.options().ffi;
 
 function play(socket: Socket, scenario: RingScenario, { mode, role, baton }: RingTask): Seen {
-  const side = stepsOf(scenario[role], toolsFor(openRing(socket, scenario.ring), mode, ffi, scenario.name));
+  const ready = () => void Atomics.store(baton, READY, 1);
+  const tools = toolsFor(openRing(socket, scenario.ring), mode, ffi, scenario.name, ready);
+  const side = stepsOf(scenario[role], tools);
   return new Baton(baton, role, scenario.free).play(side);
 }
 

@@ -27,6 +27,8 @@ export interface SideTools {
   readonly mode: Mode;
   /** Whether this thread has FFI. */
   readonly ffi: boolean;
+  /** Says that this side is where it is to be killed; in a scenario of deaths only. */
+  ready(): void;
   /** The same numbers, the same stream at both sides for the same label. */
   prng(label: string): Prng;
   sequence(label: string): Sequence;
@@ -45,12 +47,13 @@ export interface RingScenario {
   readonly check?: (client: Seen, server: Seen, mode: Mode) => void;
 }
 
-export function toolsFor(ring: Ring, mode: Mode, ffi: boolean, scenario: string): SideTools {
+export function toolsFor(ring: Ring, mode: Mode, ffi: boolean, scenario: string, ready = (): void => {}): SideTools {
   const prng = (label: string) => prngFor(`${scenario} ${label}`);
   return {
     ring,
     mode,
     ffi,
+    ready,
     prng,
     sequence: (label) => new Sequence(prng(label).seed),
     verifier: (label) => new Verifier(prng(label).seed),
@@ -77,11 +80,12 @@ export function playHere(scenario: RingScenario, client: SideTools, server: Side
   return { client: seen.client, server: seen.server };
 }
 
-/** Words of the baton: whose turn it is, and who has ended. */
+/** Words of the baton: whose turn it is, who has ended, and whether the one to be killed is where it is to be killed. */
 const TURN = 0;
 const CLIENT = 1;
 const SERVER = 2;
-export const BATON_BYTES = 12;
+export const READY = 3;
+export const BATON_BYTES = 16;
 
 /** One side of the baton, in its own thread. */
 export class Baton {

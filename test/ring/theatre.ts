@@ -7,9 +7,19 @@ import { Worker } from "node:worker_threads";
 import { openRing } from "../../src/ring/index.js";
 import { connectPair } from "../support/pair.js";
 import { transport } from "../support/transports.js";
-import { WATCHDOG_MS, within } from "../support/watchdog.js";
+import { until, WATCHDOG_MS, within } from "../support/watchdog.js";
 import type { RingReport, RingRequest } from "./ring.worker.js";
-import { BATON_BYTES, type Mode, playHere, type RingScenario, type Role, type Seen, SIZES, toolsFor } from "./sides.js";
+import {
+  BATON_BYTES,
+  type Mode,
+  playHere,
+  READY,
+  type RingScenario,
+  type Role,
+  type Seen,
+  SIZES,
+  toolsFor,
+} from "./sides.js";
 
 /** A side blocks its thread, so its own watchdogs come first. Milliseconds. */
 const REPORT_MS = 4 * WATCHDOG_MS;
@@ -99,15 +109,33 @@ export class Cast {
 
   async #play(scenario: RingScenario, mode: Mode): Promise<{ client: Seen; server: Seen }> {
     const { client, server } = this.#present();
+    await this.#begin(scenario, mode, client, server);
+    const [atClient, atServer] = await Promise.all([client.next("seen"), server.next("seen")]);
+    for (const actor of [client, server]) actor.ask({ kind: "clear" });
+    await Promise.all([client.next("cleared"), server.next("cleared")]);
+    return { client: atClient.seen, server: atServer.seen };
+  }
+
+  async #begin(scenario: RingScenario, mode: Mode, client: Actor, server: Actor): Promise<Int32Array> {
     const baton = new Int32Array(new SharedArrayBuffer(BATON_BYTES));
     const task = { kind: "play", scenario: scenario.name, mode, baton } as const;
     server.ask({ ...task, role: "server", port: 0 });
     const { port } = await server.next("listening");
     client.ask({ ...task, role: "client", port });
-    const [atClient, atServer] = await Promise.all([client.next("seen"), server.next("seen")]);
-    for (const actor of [client, server]) actor.ask({ kind: "clear" });
-    await Promise.all([client.next("cleared"), server.next("cleared")]);
-    return { client: atClient.seen, server: atServer.seen };
+    return baton;
+  }
+
+  /** Kills the server's thread where the server says so; what the client saw of it. The next play has a new cast. */
+  async playToDeath(scenario: RingScenario, mode: Mode): Promise<Seen> {
+    const { client, server } = this.#present();
+    try {
+      const baton = await this.#begin(scenario, mode, client, server);
+      await until(() => Atomics.load(baton, READY) === 1, "the server to be where it is to be killed");
+      await server.terminate();
+      return (await client.next("seen")).seen;
+    } finally {
+      await this.close();
+    }
   }
 
   /** Doorbells rescued in both threads. */

@@ -4,6 +4,7 @@
  * Owns the scenarios. `spinUs: 0` makes every wait that finds nothing a sleep.
  */
 import * as assert from "uvu/assert";
+import { SmcError } from "../../src/errors.js";
 import { END, type Ring } from "../../src/ring/index.js";
 import type { Prng } from "../support/prng.js";
 import type { Sequence, Verifier } from "../support/sequence.js";
@@ -210,6 +211,77 @@ export const WAITS: readonly RingScenario[] = [
       return {};
     },
     check: (client) => assert.is(client["code"], "ECONNRESET"),
+  },
+];
+
+/** Waits until its thread is killed. */
+function untilKilled(ring: Ring): never {
+  for (;;) ring.wait(WATCHDOG_MS, "room");
+}
+
+/** Scenarios in which the server's thread is killed while the client sleeps. */
+export const DEATHS: readonly RingScenario[] = [
+  {
+    name: "a sleeper whose peer's thread is killed reads every byte, then END",
+    free: true,
+    ring: { spinUs: 0 },
+    client({ ring, verifier }) {
+      const up = verifier("up");
+      const target = Buffer.alloc(1000);
+      for (let length = receiveSome(ring, target); length !== END; length = receiveSome(ring, target))
+        up.push(target.subarray(0, length));
+      return { received: up.received, write: refusal(() => ring.write(Buffer.of(1))) };
+    },
+    server({ ring, sequence, ready }) {
+      sendAll(ring, sequence("up").span(0, 5000));
+      ready();
+      return untilKilled(ring);
+    },
+    check: (client) => assert.equal(client, { received: 5000, write: "ECONNRESET" }),
+  },
+  {
+    name: "a sleeper whose peer's thread is killed with bytes unread reads every byte, then ECONNRESET",
+    free: true,
+    ring: { spinUs: 0 },
+    client({ ring, verifier }) {
+      sendAll(ring, Buffer.alloc(100));
+      const up = verifier("up");
+      const target = Buffer.alloc(1000);
+      let code = "nothing";
+      while (code === "nothing") {
+        code = refusal(() => {
+          const length = receiveSome(ring, target);
+          if (length === END) throw new SmcError("EPROTO", "an end instead of a reset");
+          up.push(target.subarray(0, length));
+        });
+      }
+      return { received: up.received, code };
+    },
+    server({ ring, sequence, ready }) {
+      sendAll(ring, sequence("up").span(0, 5000));
+      assert.ok(ring.wait(WATCHDOG_MS, "bytes"));
+      ready();
+      return untilKilled(ring);
+    },
+    check: (client) => assert.equal(client, { received: 5000, code: "ECONNRESET" }),
+  },
+  {
+    name: "a writer asleep for room is woken when its peer's thread is killed",
+    free: true,
+    ring: { spinUs: 0 },
+    client({ ring, ready }) {
+      let code = "nothing";
+      while (code === "nothing") {
+        code = refusal(() => {
+          if (ring.write(Buffer.alloc(10_000)) > 0) return;
+          ready();
+          news(ring);
+        });
+      }
+      return { code };
+    },
+    server: ({ ring }) => untilKilled(ring),
+    check: (client) => assert.equal(client, { code: "ECONNRESET" }),
   },
 ];
 

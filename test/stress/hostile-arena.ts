@@ -10,6 +10,7 @@ import {
   CDC_SIZE,
   DMB_BASE,
   DMB_CAPACITY,
+  DMB_CDC,
   DMB_ENTRY_SIZE,
   DMB_LENGTH,
   DMB_STATE,
@@ -19,7 +20,7 @@ import {
 
 /** One attached buffer: the CDC area at `base`, the ring behind it. Arena addresses and bytes. */
 export interface Target {
-  readonly base: number;
+  readonly cdc: number;
   readonly ring: number;
   readonly ringSize: number;
 }
@@ -43,8 +44,8 @@ export class HostileView {
       Atomics.load(this.#table, (DMB_TABLE_OFFSET + index * DMB_ENTRY_SIZE + offset) / 4);
     const live = DMB_REGISTERED | DMB_ATTACHED;
     if ((at(DMB_STATE) & live) !== live) return undefined;
-    const base = at(DMB_BASE);
-    return { base, ring: base + CDC_SIZE, ringSize: at(DMB_LENGTH) - CDC_SIZE };
+    const cdc = DMB_TABLE_OFFSET + index * DMB_ENTRY_SIZE + DMB_CDC;
+    return { cdc, ring: at(DMB_BASE) + CDC_SIZE, ringSize: at(DMB_LENGTH) - CDC_SIZE };
   }
 
   /** The buffer a token names: its low 15 bits are the index of its entry. */

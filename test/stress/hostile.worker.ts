@@ -38,9 +38,9 @@ function likelyWord(prng: Prng, ringSize: number): bigint {
   return wrap | (count << 16n) | (flags << 48n) | (state << 56n);
 }
 
-function damage({ base, ringSize }: Target): void {
-  const prod = (base + CDC_PROD_OFFSET) / 8;
-  const cons = (base + CDC_CONS_OFFSET) / 8;
+function damage({ cdc, ringSize }: Target): void {
+  const prod = (cdc + CDC_PROD_OFFSET) / 8;
+  const cons = (cdc + CDC_CONS_OFFSET) / 8;
   const word = random.oneIn(3) ? anyWord(random) : likelyWord(random, ringSize);
   const cursor = word & 0xffff_ffff_ffffn;
   switch (random.below(6)) {
@@ -63,7 +63,7 @@ function damage({ base, ringSize }: Target): void {
       break;
     default:
       // Not even a word: bytes anywhere in the CDC area.
-      for (let i = 0; i < 8; i++) view.bytes[base + random.below(32)] = random.below(256);
+      for (let i = 0; i < 8; i++) view.bytes[cdc + random.below(32)] = random.below(256);
   }
 }
 
@@ -81,7 +81,7 @@ function attack(): void {
     socket.write(Buffer.alloc(random.between(1, 5_000), tag));
     if (random.oneIn(2)) damage(target);
     setImmediate(() => {
-      if (view.byToken(BigInt(`0x${socket.smc!.peerToken}`))?.base === target.base) damage(target);
+      if (view.byToken(BigInt(`0x${socket.smc!.peerToken}`))?.cdc === target.cdc) damage(target);
       // News, so that the peer looks.
       if (socket.writable) socket.write(Buffer.of(tag));
       setImmediate(() => (random.oneIn(2) ? socket.end() : socket.destroy()));
