@@ -15,10 +15,11 @@ import {
   DMB_LENGTH,
   DMB_STATE,
   DMB_TABLE_OFFSET,
+  DMB_TOKEN,
   LAYOUT_VERSION,
 } from "../../assembly/shared/layout.js";
 
-/** One attached buffer: the CDC area at `base`, the ring behind it. Arena addresses and bytes. */
+/** One attached buffer: its CDC area and its ring. Arena addresses and bytes. */
 export interface Target {
   readonly cdc: number;
   readonly ring: number;
@@ -48,9 +49,11 @@ export class HostileView {
     return { cdc, ring: at(DMB_BASE) + CDC_SIZE, ringSize: at(DMB_LENGTH) - CDC_SIZE };
   }
 
-  /** The buffer a token names: its low 15 bits are the index of its entry. */
+  /** The buffer a token names, while it has that token: its low 15 bits are the index of its entry. */
   byToken(token: bigint): Target | undefined {
-    return this.#target(Number(token & BigInt(DMB_CAPACITY - 1)));
+    const index = Number(token & BigInt(DMB_CAPACITY - 1));
+    const stands = Atomics.load(this.words, (DMB_TABLE_OFFSET + index * DMB_ENTRY_SIZE + DMB_TOKEN) / 8);
+    return stands === token ? this.#target(index) : undefined;
   }
 
   /** Every buffer that has both its owner and a peer now. */

@@ -75,13 +75,14 @@ function attack(): void {
   socket.on("error", () => undefined);
   socket.resume();
   socket.once("connect", () => {
-    const target = view.byToken(BigInt(`0x${socket.smc!.peerToken}`));
+    const token = BigInt(`0x${socket.smc!.peerToken}`);
+    const target = view.byToken(token);
     if (target === undefined) throw new Error("the peer's buffer is not in the table");
     view.bytes.fill(tag, target.ring, target.ring + target.ringSize);
     socket.write(Buffer.alloc(random.between(1, 5_000), tag));
     if (random.oneIn(2)) damage(target);
     setImmediate(() => {
-      if (view.byToken(BigInt(`0x${socket.smc!.peerToken}`))?.cdc === target.cdc) damage(target);
+      if (view.byToken(token) !== undefined) damage(target);
       // News, so that the peer looks.
       if (socket.writable) socket.write(Buffer.of(tag));
       setImmediate(() => (random.oneIn(2) ? socket.end() : socket.destroy()));
