@@ -182,7 +182,6 @@ export class Stack implements ConnectionHost {
   ring(slot: number): void {
     const descriptor = this.abi.stackBell(slot) - 1;
     if (descriptor < 0) return;
-    this.counters.doorbellRung++;
     if (this.#libc !== undefined) this.#libc.ring(descriptor);
     else {
       try {
@@ -191,6 +190,8 @@ export class Stack implements ConnectionHost {
         // Full: rung already. Broken: the sleeper is gone.
       }
     }
+    this.counters.doorbellRung++;
+    this.#loop.rang();
   }
 
   expect(): void {

@@ -132,7 +132,7 @@ test("the README's table is this table", () => {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!readdirSync(folder).includes("asconfig.json")) folder = dirname(folder);
   const rows = readFileSync(join(folder, "README.md"), "utf8").matchAll(
-    /^\| `(\w+)` \| `(SMC\w*)` \| ([^|]+) \| ([^|]+) \|/gm,
+    /^\| `(\w+)` +\| `(SMC\w*)` +\| ([^|]+) \| ([^|]+) \|/gm,
   );
   const shown = [...rows].map(([, name, env, value, range]) => [name, env, value!.trim(), range!.trim()]);
   const expected = names.map((name) => {

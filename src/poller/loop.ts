@@ -63,7 +63,7 @@ export class PollLoop {
   #emptyTurns = 0;
   #recheck: NodeJS.Timeout | undefined;
   readonly #turn: () => void;
-  readonly #unpark: () => void;
+  readonly #notified: () => void;
 
   constructor(options: {
     abi: Abi;
@@ -84,7 +84,7 @@ export class PollLoop {
     this.#counters = options.counters;
     this.#policy = options.policy;
     this.#turn = () => this.#poll();
-    this.#unpark = () => {
+    this.#notified = () => {
       this.#waiting = false;
       this.#wake();
     };
@@ -116,9 +116,14 @@ export class PollLoop {
     return true;
   }
 
-  /** The bell rang, or something else may have changed: look. */
+  /** The bell rang. */
   bell(): void {
-    if (this.#parked) this.#wake();
+    this.#wake();
+  }
+
+  /** We have just rung somebody else's bell. That takes so long where it wakes a CPU that the answer may be there already. */
+  rang(): void {
+    if (this.#live > 0) this.#schedule();
   }
 
   /** After the doorbell word was used by somebody else of this thread (a blocking ring): look and arm anew. */
@@ -134,23 +139,20 @@ export class PollLoop {
   }
 
   #wake(): void {
+    if (this.#parked && !this.#scheduled) this.#poll();
+  }
+
+  /** Ends a park. Not before the first connection was served: a wake-up finds cold caches, and every step in front of the answer counts. */
+  #unpark(now: number): void {
     if (!this.#parked) return;
     this.#parked = false;
     this.#abi.stackDisarm(this.#stack);
-    this.#policy.woken(performance.now() * 1000);
-    if (!this.#scheduled) {
-      this.#scheduled = true;
-      this.#poll();
-    }
+    this.#policy.woken(now * 1000);
   }
 
   /** One turn: drain, then decide whether there is a next one. */
   #poll(): void {
     this.#scheduled = false;
-    if (this.#parked) {
-      this.#parked = false;
-      this.#abi.stackDisarm(this.#stack);
-    }
     const count = this.#abi.cqPoll(this.#stack);
     const control = this.#abi.stackControl(this.#stack);
     if (count === 0 && control === 0) this.#idle();
@@ -177,6 +179,7 @@ export class PollLoop {
     this.#emptyTurns = 0;
     if (this.#policy.spinning) this.#counters.busyPollHits++;
     const now = performance.now();
+    this.#unpark(now);
     if (this.#refs > 0) this.#traffic(now, true);
     else this.#lastTraffic = now;
     this.#schedule();
@@ -185,6 +188,7 @@ export class PollLoop {
   readonly #readyOne = (slot: number): void => this.#port.ready(slot);
 
   #idle(): void {
+    this.#unpark(performance.now());
     if (this.#policy.spinning) {
       const now = performance.now();
       this.#counters.busyPollTurns++;
@@ -225,7 +229,7 @@ export class PollLoop {
       return;
     }
     this.#waiting = true;
-    (result.value as Promise<string>).then(() => setImmediate(this.#unpark));
+    (result.value as Promise<string>).then(() => setImmediate(this.#notified));
   }
 
   #startRecheck(): void {

@@ -11,14 +11,16 @@ import net, { type AddressInfo, type Server, type Socket } from "node:net";
 import { Worker } from "node:worker_threads";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { CDC_CONS_OFFSET, CDC_PROD_OFFSET, CDC_SIZE } from "../../assembly/shared/layout.js";
 import * as smc from "../../src/index.js";
 import { journal, readAll } from "../net/scenario.js";
 import { checkNothingLeft } from "../net/stage.js";
-import { closed, dial, listen } from "../support/pair.js";
+import { closed, connectPair, dial, listen } from "../support/pair.js";
 import { type Prng, prngFor } from "../support/prng.js";
 import { checkCarrier, type TransportName, transport } from "../support/transports.js";
-import { happens, within } from "../support/watchdog.js";
+import { happens, until, within } from "../support/watchdog.js";
 import type { HostileData } from "./hostile.worker.js";
+import { HostileView } from "./hostile-arena.js";
 
 const TRIES = Number(process.env["SMC_TEST_HOSTILE"] ?? 5_000);
 const ALWAYS = { negotiateAlways: true };
@@ -33,7 +35,7 @@ test.before(() => {
 });
 
 /** Words overwritten on `tries` connections of a Worker to this thread. */
-async function attackWords(carrier: TransportName, tries: number): Promise<Record<string, number>> {
+async function attackWords(carrier: TransportName, tries: number, fill: boolean): Promise<Record<string, number>> {
   const outcomes: Record<string, number> = { ended: 0, reset: 0, closed: 0 };
   const wrong: string[] = [];
   const random = prngFor(`attacked ${carrier}`);
@@ -47,7 +49,7 @@ async function attackWords(carrier: TransportName, tries: number): Promise<Recor
     let reset = false;
     socket.on("data", (chunk: Buffer) => {
       tag ||= chunk.find((byte) => byte !== 0) ?? 0;
-      // A ring is zero until its peer writes to it; no two attacked at a time have the same byte.
+      // A ring is zero until its peer writes to it, whoever had its memory before; no two attacked at a time have the same byte.
       const foreign = chunk.find((byte) => byte !== 0 && byte !== tag);
       if (foreign !== undefined) wrong.push(`a byte ${foreign} in the ring of ${tag}`);
     });
@@ -64,7 +66,7 @@ async function attackWords(carrier: TransportName, tries: number): Promise<Recor
       outcomes[reset ? "reset" : ended ? "ended" : "closed"]!++;
     });
   });
-  const workerData: HostileData = { port, transport: carrier, tries, atOnce: 16 };
+  const workerData: HostileData = { port, transport: carrier, tries, atOnce: 16, fill };
   const worker = new Worker(new URL("../stress/hostile.worker.mjs", import.meta.url), { workerData });
   const failed = new Promise<never>((_, reject) => worker.once("error", reject));
   failed.catch(() => undefined);
@@ -82,14 +84,113 @@ async function attackWords(carrier: TransportName, tries: number): Promise<Recor
   return outcomes;
 }
 
+// First the rings that only honest writes have touched: what is written past the protocol is not cleared after its connection.
+for (const fill of [false, true]) {
+  for (const carrier of ["smcd", "smcd-copy"] as const) {
+    const tries = Math.ceil(TRIES / 4);
+    const rings = fill ? "filled rings" : "clean rings";
+    test(`${tries} connections whose words are overwritten work, end, or are reset · ${rings} · ${carrier}`, async () => {
+      const outcomes = await attackWords(carrier, tries, fill);
+      assert.is(outcomes["ended"]! + outcomes["reset"]! + outcomes["closed"]!, tries);
+      assert.ok(outcomes["reset"]! > 0, "illegal words end in a reset");
+    });
+  }
+}
+
+/** Words that no honest peer writes after `sent` bytes one way and none the other; on a ring of `size` bytes. */
+function illegalWords(size: number): { name: string; offset: number; word: bigint }[] {
+  const cursor = (wrap: number, count: number) => BigInt(wrap) | (BigInt(count) << 16n);
+  const producer: [string, bigint][] = [
+    ["a count at the ring's end", cursor(0, size)],
+    ["a count beyond the ring", cursor(0, 0x7fff_ffff)],
+    ["the largest count", cursor(0, 0xffff_ffff)],
+    ["less than was read", cursor(0, SENT - 1)],
+    ["more than a ring ahead", cursor(1, SENT + 1)],
+    ["two wraps ahead", cursor(2, 0)],
+    ["a wrap behind", cursor(0xffff, SENT)],
+    ["bits above the cursor", cursor(0, SENT) | (1n << 48n)],
+    ["the highest bit", cursor(0, SENT) | (1n << 63n)],
+  ];
+  const consumer: [string, bigint][] = [
+    ["a count at the ring's end", cursor(0, size)],
+    ["more than was sent", cursor(0, 1)],
+    ["a wrap ahead", cursor(1, 0)],
+    ["a wrap behind", cursor(0xffff, 0)],
+    ["producer flags that mean nothing", 7n << 48n],
+    ["state flags that mean nothing", 0x1fn << 56n],
+  ];
+  return [
+    ...producer.map(([name, word]) => ({ name: `producer: ${name}`, offset: CDC_PROD_OFFSET, word })),
+    ...consumer.map(([name, word]) => ({ name: `consumer: ${name}`, offset: CDC_CONS_OFFSET, word })),
+  ];
+}
+const SENT = 1000;
+
+/** Makes a socket take in its words: its handle is paused and goes on. */
+function look(socket: Socket): void {
+  const { _handle } = socket as unknown as { _handle: { readStop(): number; readStart(): number } };
+  _handle.readStop();
+  _handle.readStart();
+}
+
 for (const carrier of ["smcd", "smcd-copy"] as const) {
-  const tries = Math.ceil(TRIES / 2);
-  test(`${tries} connections whose words are overwritten work, end, or are reset · ${carrier}`, async () => {
-    const outcomes = await attackWords(carrier, tries);
-    assert.is(outcomes["ended"]! + outcomes["reset"]! + outcomes["closed"]!, tries);
-    assert.ok(outcomes["reset"]! > 0, "illegal words end in a reset");
+  test(`each illegal word ends in ECONNRESET, on whichever side it is · ${carrier}`, async () => {
+    const view = new HostileView();
+    const names = illegalWords(1).map(({ name }) => name);
+    for (const [index, name] of names.entries()) {
+      const { client, accepted, close } = await connectPair(transport(carrier));
+      const [victim, culprit] = index % 2 === 0 ? [accepted, client] : [client, accepted];
+      culprit.on("error", () => undefined);
+      culprit.resume();
+      culprit.write(Buffer.alloc(SENT));
+      const [chunk] = (await happens(victim, "data")) as [Buffer];
+      assert.is(chunk.length, SENT);
+      const seen = journal(victim);
+      const target = view.byToken(BigInt(`0x${victim.smc!.token}`))!;
+      const { offset, word } = illegalWords(target.ringSize)[index]!;
+      Atomics.store(view.words, (target.cdc + offset) / 8, word);
+      look(victim);
+      await seen.closed();
+      assert.equal([seen.events, seen.error?.["code"]], [["error", "close(true)"], "ECONNRESET"], name);
+      await close();
+    }
   });
 }
+
+test("a close flag that vanishes again ends the connection: what is written later fails", async () => {
+  const view = new HostileView();
+  const { client, accepted, close } = await connectPair(transport("smcd"), { client: { allowHalfOpen: true } });
+  accepted.on("error", () => undefined);
+  client.resume();
+  accepted.end();
+  await happens(client, "end");
+  const seen = journal(client);
+  const { cdc } = view.byToken(BigInt(`0x${client.smc!.token}`))!;
+  Atomics.store(view.words, (cdc + CDC_CONS_OFFSET) / 8, 0n);
+  look(client);
+  await new Promise((resolve) => setImmediate(resolve));
+  client.write("late");
+  await seen.closed();
+  assert.ok(RESETS.includes(String(seen.error?.["code"])), `${seen.events}`);
+  await close();
+});
+
+test("an illegal word that a writer meets while it looks for room is ECONNRESET as well", async () => {
+  const view = new HostileView();
+  const { client, accepted, close } = await connectPair(transport("smcd"));
+  accepted.pause();
+  const seen = journal(client);
+  const { cdc } = view.byToken(BigInt(`0x${client.smc!.token}`))!;
+  // Fills the ring, and no more: nothing is queued.
+  const room = client.smc!.peerBufSize! - CDC_SIZE;
+  client.write(Buffer.alloc(room));
+  await until(() => client.writableLength === 0, "the ring to be full");
+  Atomics.store(view.words, (cdc + CDC_CONS_OFFSET) / 8, 7n << 48n);
+  client.write("more");
+  await seen.closed();
+  assert.is(seen.error?.["code"], "ECONNRESET");
+  await close();
+});
 
 /** A TCP relay before `target`: what comes in goes out, until the test puts something of its own in between. */
 class Relay {
@@ -202,6 +303,14 @@ interface Attempt {
   readonly answer?: Buffer;
 }
 
+/** An honest Decline of version 1, 28 bytes. Source: RFC 7609 Appendix A; smc-protocol §2. */
+const DECLINE = Buffer.concat([
+  Buffer.from("e2d4c3d904001c10", "hex"),
+  Buffer.alloc(8, 1),
+  Buffer.from("0301000000000000", "hex"),
+  Buffer.from("e2d4c3d9", "hex"),
+]);
+
 function mutilated(message: Buffer, random: Prng): Buffer {
   const bytes = Buffer.from(message);
   for (let changes = random.between(1, 6); changes > 0; changes--)
@@ -231,6 +340,9 @@ function attempts(proposal: Buffer, confirm: Buffer): Attempt[] {
     list.push({ name: `Confirm cut after ${length} bytes`, first: proposal, answer: confirm.subarray(0, length) });
   for (let i = 0; i < 200; i++)
     list.push({ name: `mutilated Confirm ${i}`, first: proposal, answer: mutilated(confirm, random) });
+  list.push({ name: "Decline", first: proposal, answer: DECLINE });
+  for (let i = 0; i < 50; i++)
+    list.push({ name: `mutilated Decline ${i}`, first: proposal, answer: mutilated(DECLINE, random) });
   for (let i = 0; i < 50; i++)
     list.push({
       name: `random answer ${i}`,

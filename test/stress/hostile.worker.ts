@@ -1,5 +1,5 @@
 /**
- * A peer that breaks the protocol: it connects as everybody does, fills its peer's ring with a byte of its own, and then overwrites the
+ * A peer that breaks the protocol: it connects as everybody does, fills its peer's ring with a byte of its own if it is told to, and then overwrites the
  * words by which that peer is told what there is to read, what was read, and how the connection stands.
  *
  * Owns the damage and its seed. Ends when it has made its tries; what the peer makes of them is hostile.test.ts.
@@ -18,6 +18,8 @@ export interface HostileData {
   readonly tries: number;
   /** Connections attacked at a time. */
   readonly atOnce: number;
+  /** Whether every byte of the ring is written past the protocol, so that each one tells whose ring it was. */
+  readonly fill: boolean;
 }
 
 const task = workerData as HostileData;
@@ -78,7 +80,7 @@ function attack(): void {
     const token = BigInt(`0x${socket.smc!.peerToken}`);
     const target = view.byToken(token);
     if (target === undefined) throw new Error("the peer's buffer is not in the table");
-    view.bytes.fill(tag, target.ring, target.ring + target.ringSize);
+    if (task.fill) view.bytes.fill(tag, target.ring, target.ring + target.ringSize);
     socket.write(Buffer.alloc(random.between(1, 5_000), tag));
     if (random.oneIn(2)) damage(target);
     setImmediate(() => {
