@@ -28,14 +28,21 @@ export function makeBell(libc: Libc, previous: number, onRing: () => void): numb
     libc.close(fresh);
     writeEnd = previous;
   }
-  // The socket is only there to own the descriptor in the event loop: what it reads goes past the stream machinery.
-  const onread = { buffer: Buffer.alloc(256), callback: (): boolean => true };
-  const socket = new Socket({ fd: readEnd, readable: true, writable: false, onread } as ConstructorParameters<
-    typeof Socket
-  >[0]);
-  const handle = (socket as unknown as { _handle: { onread: () => void; readStart(): number } })._handle;
-  handle.onread = onRing;
-  handle.readStart();
+  const options = {
+    fd: readEnd,
+    readable: true,
+    writable: false,
+    onread: {
+      buffer: Buffer.alloc(256),
+      callback: (): boolean => {
+        onRing();
+        return true;
+      },
+    },
+  };
+  const socket = new Socket(options);
+  socket.on("error", () => {});
+  socket.resume();
   socket.unref();
   return writeEnd;
 }

@@ -244,12 +244,13 @@ class Ring {
     const deadline = performance.now() + timeoutMs;
     while ((events & wanted) === 0 && !this.#gone()) {
       const left = deadline - performance.now();
-      if (left <= 0) return false;
+      if (left <= 0) break;
       events = this.#sleep(left, wanted);
       this.#act(events);
     }
+    // The doorbell word was ours meanwhile: the event loop has to look for itself and arm it again.
     this.#stack.recheck();
-    return this.#told();
+    return (events & wanted) !== 0 || this.#gone() ? this.#told() : false;
   }
 
   #told(): true {

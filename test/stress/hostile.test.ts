@@ -157,6 +157,44 @@ for (const carrier of ["smcd", "smcd-copy"] as const) {
   });
 }
 
+for (const carrier of ["smcd", "smcd-copy"] as const) {
+  test(`a producer cursor ahead of what was written shows zeros, not what the memory held before · ${carrier}`, async () => {
+    const view = new HostileView();
+    for (let tag = 1; tag <= 8; tag++) {
+      const { client, accepted, close } = await connectPair(transport(carrier));
+      for (const [culprit, victim] of [
+        [client, accepted],
+        [accepted, client],
+      ] as const) {
+        culprit.write(Buffer.alloc(10, tag));
+        await happens(victim, "data");
+        const got: Buffer[] = [];
+        victim.on("data", (chunk: Buffer) => got.push(chunk));
+        const { cdc, ringSize } = view.byToken(BigInt(`0x${victim.smc!.token}`))!;
+        Atomics.store(view.words, (cdc + CDC_PROD_OFFSET) / 8, BigInt(ringSize - 1) << 16n);
+        look(victim);
+        const length = () => got.reduce((sum, chunk) => sum + chunk.length, 0);
+        await until(() => length() === ringSize - 11, "all that the cursor claims");
+        assert.is(
+          Buffer.concat(got).findIndex((byte) => byte !== 0),
+          -1,
+          `round ${tag}`,
+        );
+      }
+      await close();
+      // An honest connection leaves its bytes in the memory.
+      const honest = await connectPair(transport(carrier));
+      for (const socket of [honest.client, honest.accepted]) {
+        socket.resume();
+        socket.end(Buffer.alloc(30_000, 0x80 + tag));
+      }
+      await Promise.all([honest.client, honest.accepted].map(closed));
+      await honest.close();
+      await until(() => smc.poolFreePages() === pagesBefore, "the memory to be free again");
+    }
+  });
+}
+
 test("a close flag that vanishes again ends the connection: what is written later fails", async () => {
   const view = new HostileView();
   const { client, accepted, close } = await connectPair(transport("smcd"), { client: { allowHalfOpen: true } });
