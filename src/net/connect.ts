@@ -10,11 +10,12 @@ import type { FallbackReason } from "../clc/fallback.js";
 import type { LateFilter } from "../clc/framing.js";
 import type { SmcOptions } from "../config.js";
 import { channels } from "../trace.js";
+import { adaptSocket } from "./adapt.js";
 import { type ConnectRequest, type EngineBinding, endpointsOf, type TcpHandle } from "./binding.js";
 import { ClcSocket } from "./clc-socket.js";
 import { NO_DEVICE, PEER_NO_SMC, threadContext } from "./context.js";
 import { filterLate, giveBack } from "./fallback-read.js";
-import { adaptSocket, type SmcHandle } from "./handle.js";
+import type { SmcHandle } from "./handle.js";
 import { Negotiation, type NegotiationContext } from "./negotiate.js";
 import { showStatus, smcdStatus, tcpStatus } from "./status.js";
 
@@ -129,9 +130,9 @@ function negotiate(
     smc(upgraded) {
       done();
       swap(engine, socket, onread, upgraded);
-      const status = smcdStatus(upgraded.connection);
-      showStatus(socket, status);
-      if (channels.connected.hasSubscribers) channels.connected.publish({ socket, status });
+      const { connection } = upgraded;
+      showStatus(socket, () => smcdStatus(connection));
+      if (channels.connected.hasSubscribers) channels.connected.publish({ socket, status: smcdStatus(connection) });
       complete(0, upgraded);
     },
     tcp(reason, rest, late) {

@@ -6,11 +6,10 @@
  * something native asks for a StreamBase (http, tls, http2); from then on they go through readBuffer.
  */
 import { AsyncResource } from "node:async_hooks";
-import type { Socket } from "node:net";
 import { type Connection, type ConnectionOwner, SWALLOW } from "../conn/connection.js";
 import type { ConnectionHost } from "../conn/host.js";
-import { SmcError } from "../errors.js";
 import type { AddressOut, EngineBinding, JsStreamHandle, TcpHandle } from "./binding.js";
+import { ReadSlab } from "./read-slab.js";
 
 /** libuv's numbers on Linux. */
 const UV_EOF = -4095;
@@ -20,7 +19,6 @@ const UV_ECONNRESET = -104;
 
 /** Reads up to this size share a slab; larger ones get a buffer of their own. */
 const SLAB_READ = 8192;
-const SLAB_SIZE = 65536;
 
 /** A write request of the engine, or ours on Node 26. */
 interface WriteRequest {
@@ -43,43 +41,6 @@ export type SmcHandleClass = new (
     /** Gives the handle its connection: once, before anything else. */
     bind(connection: Connection): void;
   };
-
-/** A read slab: small reads of one thread are cut from it, as the engine's own buffer pool does. */
-class ReadSlab {
-  #buffer = Buffer.allocUnsafeSlow(SLAB_SIZE).buffer as ArrayBuffer;
-  #bytes = new Uint8Array(this.#buffer);
-  offset = 0;
-
-  /** Room for `length` bytes at `offset` of the returned array. */
-  room(length: number): Uint8Array<ArrayBuffer> {
-    if (this.offset + length > SLAB_SIZE) {
-      this.#buffer = Buffer.allocUnsafeSlow(SLAB_SIZE).buffer as ArrayBuffer;
-      this.#bytes = new Uint8Array(this.#buffer);
-      this.offset = 0;
-    }
-    return this.#bytes;
-  }
-
-  /** Counts `length` bytes as used, and keeps the next read 8-aligned. */
-  used(length: number): void {
-    this.offset = (this.offset + length + 7) & ~7;
-  }
-}
-
-/**
- * `net` resets only handles that are an `instanceof` TCP; a socket over SMC gets this method of its own instead.
- */
-function resetAndDestroy(this: Socket & { _reset(): void; _handle: unknown }): Socket {
-  if (!this._handle) return this.destroy(new SmcError("EPIPE", "the socket is closed"));
-  if (this.connecting) this.once("connect", () => this._reset());
-  else this._reset();
-  return this;
-}
-
-/** Prepares a socket that lives on an SmcHandle, for what `net` decides by the handle's class. */
-export function adaptSocket(socket: object): void {
-  Object.defineProperty(socket, "resetAndDestroy", { value: resetAndDestroy, configurable: true, writable: true });
-}
 
 /** Bytes of the chunks of a writev: buffers, or strings each followed by its encoding. */
 function chunksLength(chunks: readonly (Uint8Array | string)[], step: number): number {

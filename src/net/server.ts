@@ -9,11 +9,12 @@ import type { FallbackReason } from "../clc/fallback.js";
 import type { SmcOptions } from "../config.js";
 import type { Wildcard } from "../rendezvous/arena.js";
 import { channels, debug } from "../trace.js";
+import { adaptSocket } from "./adapt.js";
 import { type AddressOut, endpointsOf, type TcpHandle } from "./binding.js";
 import { ClcSocket } from "./clc-socket.js";
 import { NO_DEVICE, PEER_NO_SMC, threadContext } from "./context.js";
 import { filterLate, giveBack } from "./fallback-read.js";
-import { adaptSocket, type SmcHandle } from "./handle.js";
+import type { SmcHandle } from "./handle.js";
 import { Negotiation, type NegotiationContext } from "./negotiate.js";
 import { type SmcStatus, showStatus, smcdStatus, tcpStatus } from "./status.js";
 
@@ -80,7 +81,7 @@ function atBirth(handle: TcpHandle | SmcHandle, owner: symbol, born: (socket: ob
 }
 
 /** A listener that cannot speak SMC: its sockets only say why. */
-function showOnAccept(server: InternalServer, handle: TcpHandle, status: SmcStatus): void {
+function showOnAccept(server: InternalServer, handle: TcpHandle, status: () => SmcStatus): void {
   const { onconnection } = handle;
   if (onconnection === undefined) return;
   server.prependListener("connection", (socket) => showStatus(socket, status));
@@ -141,10 +142,10 @@ class Listener {
   }
 
   /** Hands a connection to `net`, and its socket the status. */
-  #deliver(handle: TcpHandle | SmcHandle, status: SmcStatus): void {
+  #deliver(handle: TcpHandle | SmcHandle, status: () => SmcStatus): void {
     atBirth(handle, this.#context.engine.owner, (socket) => {
       showStatus(socket, status);
-      if (status.mode === "SMCD") adaptSocket(socket);
+      if ("connection" in handle) adaptSocket(socket);
     });
     this.#accept.call(this.#handle, 0, handle as TcpHandle);
   }
@@ -196,9 +197,10 @@ class Listener {
     const negotiation = new Negotiation(context, "server", new ClcSocket(engine, client), this.#options, {
       smc: (handle) => {
         this.#underWay.delete(cancel);
-        const status = smcdStatus(handle.connection);
+        const status = (): SmcStatus => smcdStatus(handle.connection);
         this.#deliver(handle, status);
-        if (channels.connected.hasSubscribers) channels.connected.publish({ socket: handle[engine.owner], status });
+        if (channels.connected.hasSubscribers)
+          channels.connected.publish({ socket: handle[engine.owner], status: status() });
       },
       tcp: (reason, rest, late) => {
         this.#underWay.delete(cancel);

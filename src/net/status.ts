@@ -13,7 +13,7 @@ export interface SmcStatus {
   /** CLC version of the handshake. */
   readonly version?: 1 | 2;
   readonly role?: "client" | "server";
-  /** Name of the close machine's state; moves on with the connection. */
+  /** Name of the close machine's state, now. */
   readonly state?: string;
   readonly sndbufSize?: number;
   readonly rcvbufSize?: number;
@@ -37,9 +37,7 @@ export function smcdStatus(connection: Connection): SmcStatus {
     nocopy: info.nocopy,
     version: info.version,
     role: info.role,
-    get state() {
-      return connection.state;
-    },
+    state: connection.state,
     sndbufSize: info.sndbufSize,
     rcvbufSize: info.rcvbufSize,
     peerBufSize: info.peerBufSize,
@@ -51,9 +49,14 @@ export function smcdStatus(connection: Connection): SmcStatus {
   };
 }
 
-export const tcpStatus = (fallback: FallbackReason): SmcStatus => ({ mode: "TCP", fallback });
+export const tcpStatus =
+  (fallback: FallbackReason): (() => SmcStatus) =>
+  () => ({ mode: "TCP", fallback });
 
-/** Shows a status on a socket. The property is not enumerable: the socket prints and clones as before. */
-export function showStatus(socket: object, status: SmcStatus): void {
-  Object.defineProperty(socket, "smc", { value: status, configurable: true, enumerable: false, writable: false });
+/**
+ * Shows a status on a socket, made anew whenever somebody asks: an idle socket does not carry it around. The property is
+ * not enumerable: the socket prints and clones as before.
+ */
+export function showStatus(socket: object, status: () => SmcStatus): void {
+  Object.defineProperty(socket, "smc", { get: status, configurable: true, enumerable: false });
 }
