@@ -6,7 +6,7 @@
 import { cdcSample, cdcSampleConsumer, signal, storeConsumer, storeProducer } from "./cdc";
 import { bitsOf, summaryOf } from "./cq";
 import { cursorCount } from "./cursor";
-import { dmbCdc, dmbOwner, dmbRange, dmbSlot, dmbTouch } from "./dmb";
+import { dmbCdc, dmbOwner, dmbPrivate, dmbRange, dmbSlot, dmbTouch } from "./dmb";
 import { doorbellArm, doorbellDisarm, doorbellWait } from "./doorbell";
 import {
   ARMED_NOTIFY,
@@ -100,6 +100,7 @@ export function connAttach(stack: u32, conn: u32, peerDmb: u32, sndDmb: i32): i3
     if (own == 0) return STATUS_UNKNOWN;
     const size = <u32>(own >> 32) - CDC_SIZE;
     dmbTouch(sndDmb, size);
+    dmbPrivate(sndDmb);
     store<u32>(conn + CONN_MODE, CONN_COPY);
     store<u32>(conn + CONN_SND, <u32>own + CDC_SIZE);
     store<u32>(conn + CONN_SND_SIZE, size);

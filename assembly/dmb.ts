@@ -219,6 +219,11 @@ export function dmbDetach(stack: u32, index: u32): i32 {
   return drop(index, DMB_ATTACHED, stack, stack);
 }
 
+/** Says that no peer will ever attach the buffer: it is a private send ring. */
+export function dmbPrivate(index: u32): void {
+  atomic.or<u32>(entryOf(index) + DMB_STATE, DMB_HELD);
+}
+
 /** Notes that ring bytes below `extent` may be non-zero: what release() has to clear. By the ring's only writer. */
 export function dmbTouch(index: u32, extent: u32): void {
   const entry = entryOf(index);

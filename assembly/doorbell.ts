@@ -33,7 +33,8 @@ export function doorbellDisarm(armed: usize): bool {
 export function doorbellRing(armed: usize): u32 {
   if (atomic.load<u32>(armed) == ARMED_NONE) return 0;
   const how = atomic.xchg<u32>(armed, ARMED_NONE);
-  if (how == ARMED_NOTIFY) atomic.notify(armed, 1);
+  // All: a waitAsync of the event loop may still stand before the blocked thread in the list of waiters.
+  if (how == ARMED_NOTIFY) atomic.notify(armed, -1);
   return how == ARMED_BELL ? EVENT_RING : 0;
 }
 

@@ -42,7 +42,7 @@ export const CONN_WRAPPED: u32 = 8; // the send ring was written past its end at
 // DMB_STATE flags.
 export const DMB_REGISTERED: u32 = 1;
 export const DMB_ATTACHED: u32 = 2;
-export const DMB_HELD: u32 = 8; // was attached at least once
+export const DMB_HELD: u32 = 8; // was attached at least once, or never will be
 export const DMB_BUSY: u32 = 4; // being allocated or freed by the owner named in the same word
 
 // STACK_STATE phases.

@@ -194,7 +194,7 @@ export class Connection {
   noticed(events: number): boolean {
     if ((events & EVENT_ILLEGAL) !== 0) {
       this.#violated();
-      if (!this.#released && this.#reading && !this.#endDelivered) this.#deliverEnd();
+      if (!this.#finishIfOver() && this.#reading && !this.#endDelivered) this.#deliverEnd();
       return true;
     }
     // Not by EVENT_STATE: a look for send space may have taken the flags in before.

@@ -7,17 +7,18 @@ import * as smc from "../../src/index.js";
 import { checkNothingLeft } from "../net/stage.js";
 import { listen } from "../support/pair.js";
 import { transport } from "../support/transports.js";
-import { happens } from "../support/watchdog.js";
-import type { NeighbourReply, NeighbourRequest } from "./neighbours.worker.js";
+import { happens, until, WATCHDOG_MS } from "../support/watchdog.js";
+import type { NeighbourData, NeighbourReply, NeighbourRequest } from "./neighbours.worker.js";
 
 const ROUNDS = 10;
 
 class Neighbour {
   readonly #worker: Worker;
+  readonly #blocked = new Int32Array(new SharedArrayBuffer(4));
 
   constructor(port: number, env: Record<string, string>) {
     this.#worker = new Worker(new URL("../ring/neighbours.worker.mjs", import.meta.url), {
-      workerData: { port },
+      workerData: { port, blocked: this.#blocked } satisfies NeighbourData,
       env: { ...process.env, ...env },
     });
   }
@@ -30,6 +31,12 @@ class Neighbour {
 
   ask(request: NeighbourRequest): void {
     this.#worker.postMessage(request);
+  }
+
+  /** Resolves when the thread is in its wait, or a moment before. */
+  async blocks(): Promise<void> {
+    await until(() => Atomics.load(this.#blocked, 0) === 1, "the thread to block");
+    for (let turns = 0; turns < 1000; turns++) await new Promise((resolve) => setImmediate(resolve));
   }
 
   async end(): Promise<void> {
@@ -67,10 +74,14 @@ for (const [name, env] of Object.entries({ "with FFI": {}, "without FFI": { SMC_
         assert.not((await neighbour.next("waited")).news, "nothing has come for the ring");
         await echo("after a wait in vain");
       }
-      neighbour.ask({ kind: "wait", timeoutMs: 20_000 });
-      ringed.write("news");
-      assert.ok((await neighbour.next("waited")).news);
-      await echo("after news");
+      for (let round = 0; round < ROUNDS; round++) {
+        neighbour.ask({ kind: "wait", timeoutMs: WATCHDOG_MS / 2 });
+        await neighbour.blocks();
+        const waited = neighbour.next("waited");
+        ringed.write("news");
+        assert.ok((await waited).news, `round ${round}: the sleeper is woken`);
+        if (round % 2 === 0) await echo("after news");
+      }
       neighbour.ask({ kind: "stats" });
       assert.is((await neighbour.next("stats")).doorbellRescued, 0, "nobody had to be rescued");
     } finally {

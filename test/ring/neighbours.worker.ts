@@ -10,15 +10,21 @@ import { dial } from "../support/pair.js";
 import { transport } from "../support/transports.js";
 import { happens } from "../support/watchdog.js";
 
-/** wait: blocks in ring.wait for so many ms at most. parks: how often the loop has gone to sleep, and what had to be rescued. */
+/** wait: blocks in ring.wait for so many ms at most, then reads all there is. */
 export type NeighbourRequest = { readonly kind: "wait"; readonly timeoutMs: number } | { readonly kind: "stats" };
 export type NeighbourReply =
   | { readonly kind: "ready" }
   | { readonly kind: "waited"; readonly news: boolean }
-  | { readonly kind: "stats"; readonly parks: number; readonly doorbellRescued: number };
+  | { readonly kind: "stats"; readonly doorbellRescued: number };
+
+export interface NeighbourData {
+  readonly port: number;
+  /** One word: 1 from just before this thread blocks until it is awake again. */
+  readonly blocked: Int32Array<SharedArrayBuffer>;
+}
 
 const tell = (reply: NeighbourReply) => parentPort!.postMessage(reply);
-const { port } = workerData as { port: number };
+const { port, blocked } = workerData as NeighbourData;
 const carrier = transport("smcd");
 
 const first = dial(carrier, port);
@@ -28,11 +34,18 @@ const second = dial(carrier, port);
 await happens(second, "connect");
 second.pipe(second);
 
+/** Whether news came before the time was up. */
+function wait(timeoutMs: number): boolean {
+  const from = performance.now();
+  Atomics.store(blocked, 0, 1);
+  const news = ring.wait(timeoutMs) && performance.now() - from < timeoutMs;
+  Atomics.store(blocked, 0, 0);
+  ring.read(Buffer.alloc(100));
+  return news;
+}
+
 parentPort!.on("message", (request: NeighbourRequest) => {
-  if (request.kind === "wait") tell({ kind: "waited", news: ring.wait(request.timeoutMs) });
-  else {
-    const { parks, doorbellRescued } = smc.stats();
-    tell({ kind: "stats", parks, doorbellRescued });
-  }
+  if (request.kind === "wait") tell({ kind: "waited", news: wait(request.timeoutMs) });
+  else tell({ kind: "stats", doorbellRescued: smc.stats().doorbellRescued });
 });
 tell({ kind: "ready" });
