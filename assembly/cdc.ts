@@ -1,5 +1,5 @@
 /**
- * Connection data control: publishing our cursors and flags in the peer's DMB, sampling the peer's in ours.
+ * Connection data control: publishing our cursors and flags in the peer's CDC area, sampling the peer's in ours.
  *
  * Each side writes the CDC area of the *peer's* DMB and reads its own: one writer a word, no lock. What is sampled is
  * hostile input: loaded once into a local, checked, and only then believed; a word that no honest peer writes poisons the

@@ -2,8 +2,8 @@
  * The poll loop of a stack, inside its event loop: drains the CQ, busy-polls while that pays, else parks on the doorbell.
  *
  * Owns the turns, arming and the re-check. Knows slots, not connections. One immediate a ready connection: ticks and
- * microtasks drain between connections, and a listener that throws strands nobody, because everything else was scheduled
- * before it ran.
+ * microtasks drain between connections, and a listener that throws strands nobody: where several are ready, all were scheduled
+ * before the first ran; where one is, the book-keeping follows it in any case.
  */
 import { AsyncResource } from "node:async_hooks";
 import { performance } from "node:perf_hooks";
