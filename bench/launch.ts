@@ -70,11 +70,15 @@ function pinning(count: number): { readonly command: readonly string[]; readonly
 }
 
 /** Runs one plan in a process of its own. Errors: the process's failure; its stderr went to ours. */
-function runPlan(plan: RunnerPlan, pin: readonly string[], ffi: boolean): Promise<readonly BenchRecord[]> {
+function runPlan(
+  plan: RunnerPlan,
+  pin: readonly string[],
+  environment: NodeJS.ProcessEnv,
+): Promise<readonly BenchRecord[]> {
   const [program, ...rest] = [...pin, process.execPath, join(BENCH_FOLDER, "runner.mjs"), JSON.stringify(plan)];
   const child = spawn(program!, rest, {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
-    env: { ...process.env, SMC_FFI: ffi ? "on" : "off" },
+    env: { ...process.env, ...environment },
   });
   let records: readonly BenchRecord[] | undefined;
   child.on("message", (message) => {
@@ -98,11 +102,16 @@ async function measure(scenario: Scenario, index: number, item: Case, options: B
     return [];
   }
   const fixed: Params = { cpus: pin.cpus, contexts: "threads", ffi: options.ffi ? "on" : "off" };
+  const { mode } = item.params;
+  const environment = {
+    SMC_FFI: options.ffi ? "on" : "off",
+    ...(mode === "parked" || mode === "rested" ? { SMC_BUSY_POLL: "0" } : {}),
+  };
   const groups = scenario.isolated ? wanted.map((transport) => [transport]) : wanted.length > 0 ? [wanted] : [];
   const records: BenchRecord[] = [];
   for (const transports of groups) {
     const plan = { scenario: scenario.name, quick: options.quick, caseIndex: index, transports, fixed };
-    records.push(...(await runPlan(plan, pin.command, options.ffi)));
+    records.push(...(await runPlan(plan, pin.command, environment)));
   }
   return records;
 }

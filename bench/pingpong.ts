@@ -2,7 +2,8 @@
  * pingpong: how long until the answer to a message is there?
  *
  * Method: two Workers, one connection; the server answers each whole message with itself. mode busy: the next message
- * follows at once, so loops that may spin do; mode parked: both sides have slept 110 ms before each message. cpus 1: the
+ * follows at once, and loops that may spin do; mode parked: the same with `SMC_BUSY_POLL=0`, every message wakes a sleeping
+ * loop; mode rested: parked, and both sides have slept 110 ms before each message, so caches are cold as well. cpus 1: the
  * process is pinned to one CPU. The client compares each echo, outside the time kept. `floor` bounces one word between
  * two spinning threads: no message moves, whatever its size.
  * Does not show: more than one message under way, other connections on the same loops, a loop that has other work.
@@ -29,12 +30,20 @@ function cases(quick: boolean): readonly Case[] {
     ...(quick ? { rounds: 3, durationMs: 20 } : { rounds: 5, durationMs: 500 }),
   });
   const parked = (cpus: number): Case => ({
+    ...busy(14, cpus),
     params: { bytes: 14, mode: "parked", cpus },
+    transports: STREAMS,
+  });
+  const rested = (cpus: number): Case => ({
+    params: { bytes: 14, mode: "rested", cpus },
     transports: STREAMS,
     ...(quick ? { rounds: 3, durationMs: 100 } : { rounds: 7, durationMs: 1000 }),
   });
   if (quick) return [busy(14, 2), busy(65_536, 2), { ...parked(2), transports: ["smcd", "tcp"] }];
-  return [...[14, 1024, 16_384, 65_536].map((bytes) => busy(bytes, 2)), busy(14, 1), parked(2), parked(1)];
+  return [
+    ...[14, 1024, 16_384, 65_536].map((bytes) => busy(bytes, 2)),
+    ...[busy(14, 1), parked(2), parked(1), rested(2), rested(1)],
+  ];
 }
 
 interface EchoSide extends Operations {
@@ -150,8 +159,8 @@ async function pingSide({ transport, params, shared, port }: SideSetup): Promise
 
 function readingsOf({ p50, p99, p999, load }: PingResult, mode: PingRequest["mode"]): readonly Reading[] {
   const half: Reading = { metric: "rtt_p50", value: p50, load };
-  // A parked round has too few round trips for its outer percentiles to mean anything.
-  if (mode === "parked") return [half];
+  // A rested round has too few round trips for its outer percentiles to mean anything.
+  if (mode === "rested") return [half];
   return [half, { metric: "rtt_p99", value: p99, load }, { metric: "rtt_p999", value: p999, load }];
 }
 

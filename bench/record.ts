@@ -28,8 +28,11 @@ export interface Params {
   /** Payload of one message, write or response, bytes. */
   readonly bytes?: number;
   readonly connections?: number;
-  /** busy: the next message follows at once; parked: both sides have slept before each. */
-  readonly mode?: "busy" | "parked";
+  /**
+   * busy: the next message follows at once, loops may spin; parked: the same with spinning off, each loop sleeps until its
+   * message wakes it; rested: parked, and both sides have slept 110 ms before each message.
+   */
+  readonly mode?: "busy" | "parked" | "rested";
   /** How the receiver takes the stream; ring and messageport have one way each. */
   readonly receive?: "data" | "onread" | "read" | "message";
   /** CPUs the process may run on. */

@@ -12,12 +12,12 @@ import { percentile } from "./statistics.js";
 export const STOP_SEQUENCE = 0xffffffff;
 /** Round trips kept in a round; a round ends when they are full. */
 const RTT_CAPACITY = 200_000;
-/** Rest before each parked round trip, ms: long enough for every spin and timer to end. */
-const PARK_MS = 110;
+/** Rest before each rested round trip, ms: long enough for caches to go cold and CPUs to sleep. */
+const REST_MS = 110;
 
 export interface PingRequest {
-  readonly mode: "busy" | "parked";
-  /** Length of the round, ms; parked, that is one round trip for each rest in it. */
+  readonly mode: "busy" | "parked" | "rested";
+  /** Length of the round, ms; rested, that is one round trip for each rest in it. */
   readonly durationMs: number;
 }
 
@@ -40,14 +40,14 @@ export function pingMessage(bytes: number): Buffer {
 class Account {
   readonly #times = new Float64Array(RTT_CAPACITY);
   readonly #stopMeter = startMeter();
-  readonly #parked: boolean;
+  readonly #rested: boolean;
   readonly #pings: number;
   readonly #untilMs: number;
   #count = 0;
 
   constructor({ mode, durationMs }: PingRequest) {
-    this.#parked = mode === "parked";
-    this.#pings = Math.ceil(durationMs / PARK_MS);
+    this.#rested = mode === "rested";
+    this.#pings = Math.ceil(durationMs / REST_MS);
     this.#untilMs = performance.now() + durationMs;
   }
 
@@ -58,7 +58,7 @@ class Account {
 
   over(nowMs: number): boolean {
     if (this.#count === RTT_CAPACITY) return true;
-    return this.#parked ? this.#count >= this.#pings : nowMs >= this.#untilMs;
+    return this.#rested ? this.#count >= this.#pings : nowMs >= this.#untilMs;
   }
 
   result(): PingResult {
@@ -123,7 +123,7 @@ export class EventPinger {
   }
 
   #next(): void {
-    if (this.#mode === "parked") setTimeout(() => this.#ping(), PARK_MS);
+    if (this.#mode === "rested") setTimeout(() => this.#ping(), REST_MS);
     else this.#ping();
   }
 
@@ -166,7 +166,7 @@ export class BlockingPinger {
   run(request: PingRequest): PingResult {
     const account = new Account(request);
     for (let receivedMs = 0; !account.over(receivedMs); ) {
-      if (request.mode === "parked") Atomics.wait(this.#never, 0, 0, PARK_MS);
+      if (request.mode === "rested") Atomics.wait(this.#never, 0, 0, REST_MS);
       this.#message.writeUInt32LE(this.#sequence, 0);
       this.#sequence = (this.#sequence + 1) % STOP_SEQUENCE;
       const sentMs = performance.now();

@@ -94,9 +94,14 @@ export class Stack implements ConnectionHost {
   readonly #base: bigint;
   readonly #shared: Uint8Array<SharedArrayBuffer>;
 
+  /** Whether looking again pays on this machine, as configured; else only sleeping does. */
+  readonly maySpin: boolean;
+
   private constructor(arena: Arena, options: SmcOptions, slot: number) {
     const { abi, reservation } = arena;
     const { memory } = reservation;
+    const policy = new IdlePolicy(options.busyPoll, availableParallelism());
+    this.maySpin = policy.budgetUs > 0;
     this.options = options;
     this.slot = slot;
     this.abi = abi;
@@ -123,10 +128,11 @@ export class Stack implements ConnectionHost {
         ready: (ready) => this.#connections[ready]?.turn(),
         rendezvous: () => this.rendezvous.look(),
         yieldCpu: () => libc?.yieldCpu(),
+        leaveCpu: () => libc?.leaveCpu(),
         housekeeping: () => this.#trim(),
       },
       counters: this.counters,
-      policy: new IdlePolicy(options.busyPoll, availableParallelism()),
+      policy,
     });
     this.rendezvous = new ArenaRendezvous({
       abi,

@@ -37,6 +37,8 @@ export interface Libc {
   close(descriptor: number): void;
   /** Lets another runnable thread have this CPU; returns at once where there is none. */
   yieldCpu(): void;
+  /** The shortest sleep that the timer allows, some 50 us. */
+  leaveCpu(): void;
   /** Gives back whole pages: they read as zero afterwards. */
   discard(address: bigint, length: number): boolean;
 }
@@ -51,6 +53,7 @@ function bind(koffi: Koffi): Libc {
   const madvise = library.func("int madvise(uintptr_t address, size_t length, int advice)");
   const close = library.func("int close(int fd)");
   const schedYield = library.func("int sched_yield(void)");
+  const usleep = library.func("int usleep(uint32_t microseconds)");
   const byte = Buffer.alloc(1, 1);
   return {
     alias: (view) => koffi.view(koffi.address(view), view.byteLength),
@@ -65,6 +68,9 @@ function bind(koffi: Koffi): Libc {
     replaceDescriptor: (source, target) => dup3(source, target, SOCK_CLOEXEC) === target,
     yieldCpu: () => {
       schedYield();
+    },
+    leaveCpu: () => {
+      usleep(1);
     },
     close: (descriptor) => {
       close(descriptor);

@@ -27,6 +27,8 @@ export interface PollPort {
   rendezvous(): void;
   /** A spin that takes longer: whoever waits for this CPU may have it. */
   yieldCpu(): void;
+  /** Sleeps for some tens of microseconds, the shortest sleep there is: the scheduler wakes us on an idle CPU. */
+  leaveCpu(): void;
   /** About once a second while traffic flows, and once after it has stopped. */
   housekeeping(): void;
 }
@@ -41,6 +43,13 @@ const HOUSEKEEPING_TICKS = 4;
 
 /** Empty turns, about a microsecond each, after which a spin yields: the peer may be waiting for this very CPU. */
 const POLITE_AFTER_TURNS = 16;
+
+/** A yield that takes this long, in ms, gave the CPU to somebody else. */
+const YIELD_TAKEN_MS = 0.008;
+
+/** What such a yield counts against one that returned at once, and the sum from which somebody shares this CPU, likely the peer. */
+const TAKEN_YIELD = 2;
+const CROWDED = 4;
 
 export class PollLoop {
   readonly #abi: Abi;
@@ -61,6 +70,7 @@ export class PollLoop {
   #suspect = false;
   #ticks = 0;
   #emptyTurns = 0;
+  #crowd = 0;
   #recheck: NodeJS.Timeout | undefined;
   readonly #turn: () => void;
   readonly #notified: () => void;
@@ -193,7 +203,7 @@ export class PollLoop {
       const now = performance.now();
       this.#counters.busyPollTurns++;
       if (this.#refs > 0 && this.#policy.idle(now * 1000)) {
-        if (++this.#emptyTurns > POLITE_AFTER_TURNS) this.#port.yieldCpu();
+        if (++this.#emptyTurns > POLITE_AFTER_TURNS) this.#yield(now);
         this.#schedule();
         return;
       }
@@ -201,6 +211,21 @@ export class PollLoop {
       this.#counters.busyPollUs += (now - this.#spinSince) * 1000;
     }
     if (this.#live > 0) this.#park();
+  }
+
+  /**
+   * Lets others have this CPU; leaves it where somebody shares it. Two spinning loops that were put on one CPU (a collector's
+   * thread needed the other) would stay there and answer each other at the pace of the scheduler. Who sleeps is woken on
+   * whichever CPU is idle; not so by a bell, which wakes on the CPU of the ringer.
+   */
+  #yield(now: number): void {
+    this.#port.yieldCpu();
+    // The scheduler does not let the other run at each yield: on a shared CPU about every second one is taken.
+    if (performance.now() - now > YIELD_TAKEN_MS) this.#crowd += TAKEN_YIELD;
+    else if (this.#crowd > 0) this.#crowd--;
+    if (this.#crowd < CROWDED) return;
+    this.#crowd = 0;
+    this.#port.leaveCpu();
   }
 
   #park(): void {

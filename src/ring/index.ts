@@ -19,8 +19,11 @@ import type { Stack } from "../stack.js";
 /** What `read` answers at the end of the stream. */
 export const END = -1;
 
-/** Looks at the cursors before `wait` goes to sleep; about 20 µs where a look costs 5 ns. */
-const SPIN_TURNS = 4096;
+/** Looks at the cursors in a microsecond, where a look costs 5 ns. */
+const TURNS_PER_US = 200;
+
+/** Looks before `wait` goes to sleep, about 20 µs. */
+const SPIN_TURNS = 20 * TURNS_PER_US;
 
 /** Looks between two readings of the clock where a thread may only spin. */
 const SPIN_BATCH = 256;
@@ -34,7 +37,7 @@ const WANTED = {
 } as const;
 
 export interface RingOptions {
-  /** Microseconds `wait` spins before it sleeps; main threads only spin. Default about 20. */
+  /** Microseconds `wait` spins before it sleeps; main threads only spin. Default about 20; 0 on one CPU or with `busyPoll` 0. */
   readonly spinUs?: number;
 }
 
@@ -87,7 +90,9 @@ class Ring {
     const at = (offset: number): number => abi.connPeek(this.#conn, offset) >>> 0;
     this.#sending = new RingWindow(stack, at(CONN_SND), at(CONN_SND_SIZE));
     this.#receiving = new RingWindow(stack, at(CONN_LOCAL_RING), at(CONN_LOCAL_SIZE));
-    this.#spinTurns = options.spinUs === undefined ? SPIN_TURNS : Math.ceil(options.spinUs * 200);
+    const { spinUs } = options;
+    if (spinUs === undefined) this.#spinTurns = stack.maySpin ? SPIN_TURNS : 0;
+    else this.#spinTurns = Math.ceil(spinUs * TURNS_PER_US);
   }
 
   /** The socket underneath; its own reads and writes are taken. */
