@@ -28,11 +28,10 @@ import {
   STACK_CLAIMS,
   STACK_CONTROL,
   STACK_INTENTS,
-  STACK_PARENT,
+  STACK_OWNER,
   STACK_PEERS,
   STACK_STATE,
   STACK_SUMMARY,
-  STACK_THREAD,
 } from "./shared/layout";
 
 /** Clears the words that peers write or read. The bell stays: its descriptor belongs to the slot for good. */
@@ -58,16 +57,24 @@ function reset(stack: usize): void {
   }
 }
 
-/** Takes a free stack block for `thread`, whose ancestor is `parent`; its slot, or STATUS_NO_MEMORY. */
+/** Where in the owner word the thread and its ancestor stand. No thread is its own ancestor, so the word is never 0. */
+const THREAD_SHIFT: u64 = 0;
+const PARENT_SHIFT: u64 = 32;
+
+/**
+ * Takes a free stack block for `thread`, whose ancestor is `parent`; its slot, or STATUS_NO_MEMORY.
+ *
+ * One compare-and-swap takes the slot and says who has it: a thread that is killed before the next step has left its name.
+ * Order: SYNC POINT stack-slot: the freed slot's state before its owner.
+ */
 export function stackAcquire(thread: u32, parent: u32): i32 {
+  const owner = (<u64>thread << THREAD_SHIFT) | (<u64>parent << PARENT_SHIFT);
   for (let slot: u32 = 0; slot < STACK_CAPACITY; slot++) {
     const stack = stackAddress(slot);
-    const state = atomic.load<u32>(stack + STACK_STATE);
-    if ((state & 0xff) != STACK_FREE) continue;
-    const live = (((state >> 8) + 1) << 8) | STACK_LIVE;
-    if (atomic.cmpxchg<u32>(stack + STACK_STATE, state, live) != state) continue;
-    store<u32>(stack + STACK_THREAD, thread);
-    store<u32>(stack + STACK_PARENT, parent);
+    if (atomic.load<u64>(stack + STACK_OWNER) != 0) continue;
+    if (atomic.cmpxchg<u64>(stack + STACK_OWNER, 0, owner) != 0) continue;
+    const generation = (atomic.load<u32>(stack + STACK_STATE) >> 8) + 1;
+    atomic.store<u32>(stack + STACK_STATE, (generation << 8) | STACK_LIVE);
     return <i32>slot;
   }
   return STATUS_NO_MEMORY;
@@ -80,29 +87,30 @@ export function stackGeneration(slot: u32): u32 {
   return (state & 0xff) == STACK_LIVE ? state >> 8 : 0;
 }
 
-/** Slot of the first living stack whose word at `offset` is `value`, or -1. */
-function findBy(offset: u32, value: u32): i32 {
+/** Slot of the first stack whose owner word has `value` at `shift`, taken or living but not being reaped, or -1. */
+function findBy(shift: u64, value: u32): i32 {
   for (let slot: u32 = 0; slot < STACK_CAPACITY; slot++) {
     const stack = stackAddress(slot);
-    if ((atomic.load<u32>(stack + STACK_STATE) & 0xff) != STACK_LIVE) continue;
-    if (load<u32>(stack + offset) == value) return <i32>slot;
+    const owner = atomic.load<u64>(stack + STACK_OWNER);
+    if (owner == 0 || <u32>(owner >> shift) != value) continue;
+    if ((atomic.load<u32>(stack + STACK_STATE) & 0xff) != STACK_REAPING) return <i32>slot;
   }
   return -1;
 }
 
-/** Slot of the living stack of a thread, or -1. */
+/** Slot of the stack of a thread, or -1. It may have got no further than taking the slot. */
 export function stackOfThread(thread: u32): i32 {
-  return findBy(STACK_THREAD, thread);
+  return findBy(THREAD_SHIFT, thread);
 }
 
-/** Slot of a living stack whose ancestor is `parent`, or -1. */
+/** Slot of a stack whose ancestor is `parent`, or -1; likewise. */
 export function stackOfParent(parent: u32): i32 {
-  return findBy(STACK_PARENT, parent);
+  return findBy(PARENT_SHIFT, parent);
 }
 
 /** Thread id of the stack in `slot`. */
 export function stackThread(slot: u32): u32 {
-  return load<u32>(stackAddress(slot) + STACK_THREAD);
+  return <u32>(atomic.load<u64>(stackAddress(slot) + STACK_OWNER) >> THREAD_SHIFT);
 }
 
 /**
@@ -111,12 +119,18 @@ export function stackThread(slot: u32): u32 {
  *
  * Takes:   spareFresh: keep buffers that no peer has attached yet, and the slot with them; call again without it later.
  * Returns: buffers spared; 0 when the slot is free.
+ * Order:   SYNC POINT stack-slot: the freed slot's state before its owner.
  */
 export function stackReap(slot: u32, actor: u32, spareFresh: bool): u32 {
   const stack = stackAddress(slot);
+  const owner = atomic.load<u64>(stack + STACK_OWNER);
   const state = atomic.load<u32>(stack + STACK_STATE);
   const phase = state & 0xff;
-  if (phase != STACK_LIVE && phase != STACK_REAPING) return 0;
+  if (phase == STACK_FREE) {
+    // Killed after it had taken the slot and before it lived there: it holds nothing but the slot.
+    if (owner != 0) atomic.cmpxchg<u64>(stack + STACK_OWNER, owner, 0);
+    return 0;
+  }
   const reaping = (state & ~0xff) | STACK_REAPING;
   if (atomic.cmpxchg<u32>(stack + STACK_STATE, state, reaping) != state) return 0;
   if (phase == STACK_LIVE) {
@@ -124,8 +138,10 @@ export function stackReap(slot: u32, actor: u32, spareFresh: bool): u32 {
     reset(stack);
   }
   const spared = dmbReap(slot, actor, spareFresh);
-  if (spared == 0) atomic.store<u32>(stack + STACK_STATE, (state & ~0xff) | STACK_FREE);
-  return spared;
+  if (spared != 0) return spared;
+  atomic.store<u32>(stack + STACK_STATE, (state & ~0xff) | STACK_FREE);
+  atomic.cmpxchg<u64>(stack + STACK_OWNER, owner, 0);
+  return 0;
 }
 
 /** Tells stack `slot` to look at the rendezvous words; EVENT_RING when the host has to ring its bell. */

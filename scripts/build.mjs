@@ -1,9 +1,10 @@
 /**
  * Builds everything: `assembly/` to wasm, `src/` to CommonJS with thin ESM entries and types, `bench/` beside them.
- * `node scripts/build.mjs --tests` builds the test files into build/test as well; `--no-types` leaves out the .d.ts files.
+ * `node scripts/build.mjs --tests` builds the test files into build/test as well; `--no-types` leaves out the types,
+ * `--types` builds nothing else.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -27,12 +28,15 @@ function walk(folder, accept) {
     .filter((path) => statSync(path).isFile() && accept(path));
 }
 
+const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+
 const common = {
   absWorkingDir: root,
   bundle: true,
   platform: "node",
   target: "node20",
   loader: { ".wasm": "binary" },
+  define: { SMCNET_VERSION: JSON.stringify(version) },
   logLevel: "warning",
   sourcemap: "linked",
   sourcesContent: false,
@@ -108,8 +112,29 @@ async function buildTests() {
   });
 }
 
-buildWasm();
-await buildCore();
-await buildTools();
-if (flags.has("--tests")) await buildTests();
-if (!flags.has("--no-types")) run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.types.json"]);
+/**
+ * The declarations as CommonJS, which the core is, under thin ESM ones: a class is the same type however it was loaded.
+ * What is imported from here needs no global of ours: u32 and i32 are AssemblyScript's.
+ */
+function buildTypes() {
+  run("node_modules/typescript/bin/tsc", ["-p", "tsconfig.types.json"]);
+  const types = join(root, "dist/types");
+  for (const path of walk(join(types, "assembly/shared"), (name) => name.endsWith(".d.ts")))
+    writeFileSync(path, readFileSync(path, "utf8").replace(/: [ui]32\b/g, ": number"));
+  writeFileSync(join(types, "package.json"), `${JSON.stringify({ type: "commonjs" })}\n`);
+  for (const [name, file] of Object.entries(ENTRIES)) {
+    writeFileSync(join(root, `dist/${name}.d.cts`), `export * from "./types/${file.replace(/\.ts$/, ".js")}";\n`);
+    const lines = [`export * from "./${name}.cjs";`, `import type * as core from "./${name}.cjs";`];
+    lines.push("declare const entry: typeof core;", "export default entry;");
+    writeFileSync(join(root, `dist/${name}.d.mts`), `${lines.join("\n")}\n`);
+  }
+}
+
+if (flags.has("--types")) buildTypes();
+else {
+  buildWasm();
+  await buildCore();
+  await buildTools();
+  if (flags.has("--tests")) await buildTests();
+  if (!flags.has("--no-types")) buildTypes();
+}

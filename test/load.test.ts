@@ -100,6 +100,33 @@ test("two copies in a thread share one stack: they reach each other, count the s
   assert.is(seen.workerListeners, 1);
 });
 
+/** A copy of the core at `name` that takes itself for another one. Errors: fails where `pattern` is not found. */
+function otherCopy(name: string, pattern: RegExp, replacement: string): string {
+  const path = join(folder, name);
+  const text = readFileSync(CORE, "utf8");
+  const changed = text.replace(pattern, replacement);
+  assert.is.not(changed, text);
+  writeFileSync(path, changed);
+  return path;
+}
+const otherVersion = (): string => otherCopy("version.cjs", /(var VERSION = .*)"\d+\.\d+\.\d+[^"]*"/, '$1"4711.0.0"');
+const otherLayout = (): string => otherCopy("layout.cjs", /(var LAYOUT_VERSION = )\d+;/, "$1 4711;");
+
+test("a second copy of another version, or with another layout, steps aside: TCP, one warning, nothing of the first touched", async () => {
+  for (const second of [otherVersion(), otherLayout()]) {
+    const seen = await child("exchange", [CORE, second]);
+    assert.equal([seen.modes, seen.fallbacks, seen.intact], [["TCP", "TCP"], ["PEERNOSMC", "NOSMCDEV"], true], second);
+    assert.equal([seen.warnings, seen.workerListeners, seen.pages[1]], [["SMC_SECOND_COPY"], 1, 0], second);
+  }
+});
+
+test("the first copy goes on with SMC beside one that stepped aside, and a third of its version shares its stack", async () => {
+  const seen = await child("exchange", [copies[0]!, otherVersion(), copies[1]!]);
+  assert.equal([seen.modes, seen.fallbacks, seen.intact], [["SMCD", "SMCD"], [], true]);
+  assert.equal([seen.warnings, seen.workerListeners], [["SMC_SECOND_COPY"], 1]);
+  assert.equal(seen.pages, [seen.pages[2], 0, seen.pages[2]]);
+});
+
 test("SMC=off: everything is TCP and says so; no arena, no warning", async () => {
   const seen = await child("exchange", [CORE], { SMC: "off" });
   carriedByTcp(seen, "NOSMCDEV");
@@ -140,12 +167,7 @@ test("a value out of its range in the environment fails the loading, by name", a
 });
 
 test("a copy whose code and wasm disagree about the layout refuses to load", async () => {
-  const torn = join(folder, "torn.cjs");
-  const text = readFileSync(CORE, "utf8");
-  const changed = text.replace(/(var LAYOUT_VERSION = )\d+;/, "$1 4711;");
-  assert.is.not(changed, text);
-  writeFileSync(torn, changed);
-  const { code, stderr } = await run(process.execPath, [CHILD, "exchange", torn]);
+  const { code, stderr } = await run(process.execPath, [CHILD, "exchange", otherLayout()]);
   assert.is(code, 1);
   assert.match(stderr, /SMC_LAYOUT_VERSION: wasm has layout \d+, this code has 4711/);
 });

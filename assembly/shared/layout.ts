@@ -5,7 +5,7 @@
  */
 
 /** Changes with every change below or in codes.ts; threads whose wasm differs refuse to share an arena. */
-export const LAYOUT_VERSION: u32 = 1;
+export const LAYOUT_VERSION: u32 = 2;
 
 /** WebAssembly page, bytes. */
 export const WASM_PAGE_SIZE: u32 = 65536;
@@ -50,9 +50,8 @@ export const STACK_TABLE_OFFSET: u32 = 3276800;
 export const STACK_CAPACITY: u32 = 64;
 export const STACK_SIZE: u32 = 2490368;
 export const STACK_STATE: u32 = 0; // u32: phase | generation << 8
-export const STACK_THREAD: u32 = 4; // u32: thread id of the owner
 export const STACK_PEERS: u32 = 8; // u64: peers this stack has connections with; private to the owner
-export const STACK_PARENT: u32 = 16; // u32: thread id of the nearest ancestor with a stack of its own, or ~0
+export const STACK_OWNER: u32 = 16; // u64: thread id | id of its nearest ancestor with a stack, or ~0, << 32; 0 = nobody
 export const STACK_ARMED: u32 = 64; // u32: doorbell word, a cache line of its own
 export const STACK_BELL: u32 = 128; // u32: descriptor of the bell's write end + 1; 0 = none
 export const STACK_CONTROL: u32 = 192; // u32: CONTROL_* bits, or-ed by peers

@@ -2,7 +2,10 @@
  * What all sockets of a thread share: the arena, the stack, the engine's parts; made once, however often smcnet is loaded.
  *
  * Reserving the arena happens at load, so that Workers created later inherit it; everything else at the first use.
+ * A second copy of the same version uses what the first has made. One of another version steps aside, and its connections
+ * stay on TCP: two stacks in a thread would share its id, its exit and its turns of the event loop.
  */
+import { LAYOUT_VERSION } from "../../assembly/shared/layout.js";
 import { type FallbackReason, localFallback } from "../clc/fallback.js";
 import { readOptions, type SmcOptions } from "../config.js";
 import { type Arena, openArena, reapDeadWorkers, Stack } from "../stack.js";
@@ -17,14 +20,31 @@ export interface Unavailable {
   readonly reason: string;
 }
 
+/** The package's version, which the build puts in; sources that run otherwise are all of one version. */
+declare const SMCNET_VERSION: string | undefined;
+const VERSION = typeof SMCNET_VERSION === "string" ? SMCNET_VERSION : "source";
+
+/** Where a copy of smcnet that came first says who it is. Read by every version to come: `version` and `layout` stay. */
+const KEY = Symbol.for("smcnet/thread");
+interface FirstCopy {
+  readonly version: string;
+  /** LAYOUT_VERSION. */
+  readonly layout: number;
+  /** Of use to a copy of the same version and layout alone. */
+  readonly context: ThreadContext;
+}
+
 class ThreadContext {
   readonly options: SmcOptions;
   readonly arena: Arena | undefined;
+  /** The copy for which this one steps aside. */
+  readonly #asideFor: FirstCopy | undefined;
   #ready: NegotiationContext | Unavailable | undefined;
 
-  constructor() {
+  constructor(asideFor?: FirstCopy) {
     this.options = readOptions();
-    this.arena = this.options.enabled ? openArena(this.options) : undefined;
+    this.#asideFor = asideFor;
+    this.arena = this.options.enabled && asideFor === undefined ? openArena(this.options) : undefined;
     if (this.arena !== undefined) reapDeadWorkers(this.arena, () => this.stack);
   }
 
@@ -47,6 +67,11 @@ class ThreadContext {
 
   #open(): NegotiationContext | Unavailable {
     if (!this.options.enabled) return { reason: "SMC=off" };
+    if (this.#asideFor !== undefined) {
+      const { version, layout } = this.#asideFor;
+      const both = `smcnet ${version} (layout ${layout}) came before this smcnet ${VERSION} (layout ${LAYOUT_VERSION})`;
+      return this.#unavailable("SMC_SECOND_COPY", `in this thread ${both}`);
+    }
     if (this.arena === undefined) return this.#unavailable("SMC_NO_ARENA", "shared memory could not be reserved");
     const { engine, reason } = engineBinding();
     if (engine === undefined) return this.#unavailable("SMC_UNSUPPORTED_NODE", reason ?? "");
@@ -56,19 +81,30 @@ class ThreadContext {
     return { engine, stack, SmcHandle: defineSmcHandle(engine, stack) };
   }
 
-  #unavailable(code: "SMC_NO_ARENA" | "SMC_UNSUPPORTED_NODE", reason: string): Unavailable {
+  #unavailable(code: "SMC_NO_ARENA" | "SMC_UNSUPPORTED_NODE" | "SMC_SECOND_COPY", reason: string): Unavailable {
     process.emitWarning(`connections stay on TCP: ${reason}`, { code, type: "SmcWarning" });
     return { reason };
   }
 }
 
-const KEY = Symbol.for("smcnet/thread");
+function enter(): ThreadContext {
+  const thread = globalThis as unknown as Record<symbol, FirstCopy | undefined>;
+  const first = thread[KEY];
+  if (first === undefined) {
+    const context = new ThreadContext();
+    thread[KEY] = { version: VERSION, layout: LAYOUT_VERSION, context };
+    return context;
+  }
+  const same = first.version === VERSION && first.layout === LAYOUT_VERSION;
+  return same ? first.context : new ThreadContext(first);
+}
 
-/** The one context of this thread. Loading smcnet a second time finds the first. */
+let entered: ThreadContext | undefined;
+
+/** The context of this thread: the one, unless another version of smcnet was loaded first. */
 export function threadContext(): ThreadContext {
-  const holder = globalThis as unknown as Record<symbol, ThreadContext | undefined>;
-  holder[KEY] ??= new ThreadContext();
-  return holder[KEY];
+  entered ??= enter();
+  return entered;
 }
 
 export type { ThreadContext };
