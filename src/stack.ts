@@ -87,7 +87,6 @@ export class Stack implements ConnectionHost {
   readonly #connections: (Connection | undefined)[] = [];
   readonly #freeSlots: number[] = [];
   readonly #reserved = new Set<number>();
-  readonly #onRelease = new Map<Connection, () => void>();
   #taken = 0;
   readonly #loop: PollLoop;
   readonly #libc: Libc | undefined;
@@ -175,10 +174,9 @@ export class Stack implements ConnectionHost {
     if (this.#reserved.delete(slot)) this.#freeSlots.push(slot);
   }
 
-  /** Puts a live connection into its slot: from here on its posts reach it. `onRelease` runs when it is over. */
-  connect(connection: Connection, onRelease: () => void): void {
+  /** Puts a live connection into its slot: from here on its posts reach it. */
+  connect(connection: Connection): void {
     const { slot } = connection.place;
-    this.#onRelease.set(connection, onRelease);
     this.#reserved.delete(slot);
     this.#taken++;
     this.#connections[slot] = connection;
@@ -214,8 +212,9 @@ export class Stack implements ConnectionHost {
   }
 
   release(connection: Connection): void {
-    const { abi } = this;
+    const { abi, counters } = this;
     const { slot, conn, localDmb, peerDmb, sndDmb } = connection.place;
+    const { group, rcvbufSize, sndbufSize } = connection.terms;
     abi.connTouched(conn, peerDmb);
     this.lo.detach(peerDmb);
     this.lo.unregister(localDmb);
@@ -224,8 +223,9 @@ export class Stack implements ConnectionHost {
     this.#taken--;
     this.#freeSlots.push(slot);
     this.#loop.hold(-1);
-    this.#onRelease.get(connection)?.();
-    this.#onRelease.delete(connection);
+    this.linkGroups.leave(group);
+    counters.rxInUse -= rcvbufSize;
+    counters.txInUse -= sndbufSize;
   }
 
   /**

@@ -11,49 +11,13 @@ import {
   STATE_CONN_ABORT,
   STATE_CONN_CLOSED,
 } from "../../assembly/shared/codes.js";
-import { CloseMachine } from "./close.js";
+import { CloseMachine, type ClosePort } from "./close.js";
 import type { CloseSend } from "./close-table.js";
 import type { ConnectionHost } from "./host.js";
 import type { ConnState } from "./states.js";
+import type { ClcSocketInfo, ConnectionInfo, ConnectionPlace, ConnectionTerms } from "./terms.js";
 import { Trim } from "./trim.js";
-import { Tx } from "./tx.js";
-
-/** Facts of the agreement that people and tools ask for. Sizes in bytes, DMB lengths with the CDC area. */
-export interface ConnectionInfo {
-  readonly role: "client" | "server";
-  readonly device: string;
-  readonly nocopy: boolean;
-  readonly version: 1 | 2;
-  readonly sndbufSize: number;
-  readonly rcvbufSize: number;
-  readonly peerBufSize: number;
-  readonly gid: bigint;
-  readonly peerGid: bigint;
-  readonly token: bigint;
-  readonly peerToken: bigint;
-  readonly linkGroup: number;
-  /** The TCP connection underneath. */
-  readonly clcSocket: ClcSocketInfo;
-}
-
-export interface ClcSocketInfo {
-  readonly fd: number;
-  readonly local: { readonly address: string; readonly port: number } | undefined;
-  readonly peer: { readonly address: string; readonly port: number } | undefined;
-}
-
-/** Where the pieces of a connection lie: slots and entries of the data plane. */
-export interface ConnectionPlace {
-  readonly slot: number;
-  readonly conn: number;
-  readonly localDmb: number;
-  readonly peerDmb: number;
-  /** Private send buffer in copy mode, else -1. */
-  readonly sndDmb: number;
-  readonly peerStack: number;
-  /** Tells this peer from a later stack in the same slot. */
-  readonly peerGeneration: number;
-}
+import { Tx, type TxPort } from "./tx.js";
 
 /** Who reads the connection. Called from the event loop, one call a turn. */
 export interface ConnectionOwner {
@@ -63,6 +27,8 @@ export interface ConnectionOwner {
   ended(reset: boolean): void;
   /** Everything is over; the clcSocket may be closed. */
   closed(): void;
+  /** Asked of the system: an idle connection does not carry its addresses around. */
+  clcSocketInfo(): ClcSocketInfo;
 }
 
 /** libuv's numbers on Linux, for write completions. */
@@ -73,14 +39,23 @@ const UV_ECONNRESET = -104;
 /** The answer of Connection.admit for bytes that nobody will read. */
 export const SWALLOW = 1;
 
-export class Connection {
+/** The turn of a connection that scheduled itself. */
+function turnOf(connection: Connection): void {
+  connection.scheduledTurn();
+}
+
+/**
+ * There may be thousands of them at rest, so one holds few objects and no closure: it is the port of its own parts, and
+ * `send`, `changed`, `unread`, `violated` and `scheduledTurn` are theirs to call.
+ */
+export class Connection implements TxPort, ClosePort {
   readonly place: ConnectionPlace;
-  readonly info: ConnectionInfo;
+  readonly terms: ConnectionTerms;
   readonly tx: Tx;
   readonly trim: Trim;
   readonly #host: ConnectionHost;
   readonly #machine: CloseMachine;
-  #owner: ConnectionOwner;
+  readonly #owner: ConnectionOwner;
   #reading = false;
   #endDelivered = false;
   #peerLost = false;
@@ -88,25 +63,29 @@ export class Connection {
   #released = false;
   #lateWrite = false;
   #flagsSeen = 0;
-  readonly #turn = (): void => {
-    this.#scheduled = false;
-    this.turn();
-  };
 
-  constructor(host: ConnectionHost, place: ConnectionPlace, info: ConnectionInfo, owner: ConnectionOwner) {
+  constructor(host: ConnectionHost, place: ConnectionPlace, terms: ConnectionTerms, owner: ConnectionOwner) {
     this.#host = host;
     this.place = place;
-    this.info = info;
+    this.terms = terms;
     this.#owner = owner;
-    this.tx = new Tx(host, place.conn, place.peerStack, {
-      unread: () => host.abi.rxReadable(place.conn),
-      violated: () => this.#violated(),
-    });
+    this.tx = new Tx(host, place.conn, place.peerStack, this);
     this.trim = new Trim(host, place.conn);
-    this.#machine = new CloseMachine({
-      send: (what) => this.#send(what),
-      changed: (_from, to) => this.#changed(to),
-    });
+    this.#machine = new CloseMachine(this);
+  }
+
+  /** Made when asked for. */
+  get info(): ConnectionInfo {
+    const { group, ...agreed } = this.terms;
+    return {
+      ...agreed,
+      device: group.device,
+      nocopy: this.place.sndDmb < 0,
+      version: group.version,
+      peerGid: group.peerGid,
+      linkGroup: group.id,
+      clcSocket: this.#owner.clcSocketInfo(),
+    };
   }
 
   get state(): ConnState {
@@ -156,11 +135,6 @@ export class Connection {
     return this.#machine.canSend;
   }
 
-  /** Hands the connection to another owner: a blocking ring. */
-  adopt(owner: ConnectionOwner): void {
-    this.#owner = owner;
-  }
-
   startReading(): void {
     if (this.#reading) return;
     this.#reading = true;
@@ -175,7 +149,12 @@ export class Connection {
   schedule(): void {
     if (this.#scheduled || this.#released) return;
     this.#scheduled = true;
-    setImmediate(this.#turn);
+    setImmediate(turnOf, this);
+  }
+
+  scheduledTurn(): void {
+    this.#scheduled = false;
+    this.turn();
   }
 
   /** The peer posted, or we have reason to look: samples, flushes, delivers at most one read or the end. */
@@ -193,7 +172,7 @@ export class Connection {
   /** Takes in the state bits of a sample. True when nothing is left to be done. */
   noticed(events: number): boolean {
     if ((events & EVENT_ILLEGAL) !== 0) {
-      this.#violated();
+      this.violated();
       if (!this.#finishIfOver() && this.#reading && !this.#endDelivered) this.#deliverEnd();
       return true;
     }
@@ -272,7 +251,7 @@ export class Connection {
     this.#peerLost = true;
     const { abi } = this.#host;
     const { conn } = this.place;
-    if ((abi.connSample(conn) & EVENT_ILLEGAL) !== 0) this.#violated();
+    if ((abi.connSample(conn) & EVENT_ILLEGAL) !== 0) this.violated();
     const flags = abi.connPeerState(conn);
     const said = (flags & (STATE_CONN_CLOSED | STATE_CONN_ABORT)) !== 0;
     const lost = abi.connPeerUnread(conn) + abi.txUnsent(conn) + this.tx.queuedBytes > 0;
@@ -288,14 +267,18 @@ export class Connection {
     this.tx.forceMark();
   }
 
-  #violated(): void {
+  unread(): number {
+    return this.#host.abi.rxReadable(this.place.conn);
+  }
+
+  violated(): void {
     if (this.#machine.peerReset) return;
     this.#machine.abort();
     this.#machine.peerFlags(STATE_CONN_ABORT);
     this.schedule();
   }
 
-  #send(what: CloseSend): void {
+  send(what: CloseSend): void {
     if (what === "abort") {
       this.#host.counters.aborts++;
       this.tx.abort();
@@ -310,7 +293,7 @@ export class Connection {
     this.tx.forceMark();
   }
 
-  #changed(to: ConnState): void {
+  changed(_from: ConnState, to: ConnState): void {
     if (to === "Closed") this.tx.forceMark();
   }
 

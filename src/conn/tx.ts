@@ -38,7 +38,8 @@ export class Tx {
   readonly #conn: number;
   readonly #peerStack: number;
   readonly #port: TxPort;
-  #queue: PendingWrite[] = [];
+  /** Undefined while nothing is queued. */
+  #queue: PendingWrite[] | undefined;
   #mark: CloseMark | undefined;
   #finalSent = false;
   /** Bytes queued, not yet in the ring: `writeQueueSize`. */
@@ -57,7 +58,7 @@ export class Tx {
 
   /** Whether nothing is waiting here or in the private send ring. */
   get drained(): boolean {
-    return this.#queue.length === 0 && this.#host.abi.txUnsent(this.#conn) === 0;
+    return this.#queue === undefined && this.#host.abi.txUnsent(this.#conn) === 0;
   }
 
   get finalSent(): boolean {
@@ -73,7 +74,7 @@ export class Tx {
   /** The address for `length` bytes in one piece, if nothing is queued and they fit now; else 0. Finish with `sent`. */
   place(length: number): number {
     const { abi } = this.#host;
-    if (this.#queue.length > 0 || length === 0 || abi.txRun(this.#conn, length) < length) return 0;
+    if (this.#queue !== undefined || length === 0 || abi.txRun(this.#conn, length) < length) return 0;
     return abi.txAddress(this.#conn);
   }
 
@@ -95,7 +96,7 @@ export class Tx {
     let bytes = 0;
     for (const chunk of chunks) bytes += chunk.length;
     this.#host.counters.wrote(bytes);
-    if (this.#queue.length === 0) {
+    if (this.#queue === undefined) {
       const left = bytes - this.#fill(pending);
       this.settle(this.#host.abi.txPublish(this.#conn));
       this.#host.expect();
@@ -103,6 +104,7 @@ export class Tx {
       this.#host.counters.txFull++;
       this.queuedBytes += left;
     } else this.queuedBytes += bytes;
+    this.#queue ??= [];
     this.#queue.push(pending);
     return false;
   }
@@ -132,14 +134,15 @@ export class Tx {
   /** Space may have grown: goes on where it stopped. Completed writes are reported one by one. */
   flush(): void {
     const { abi } = this.#host;
-    let pending = this.#queue[0];
+    let pending = this.#queue?.[0];
     while (pending !== undefined) {
       this.queuedBytes -= this.#fill(pending);
       this.settle(abi.txPublish(this.#conn));
-      if (pending.index < pending.chunks.length || this.#queue[0] !== pending) return;
-      this.#queue.shift();
+      if (pending.index < pending.chunks.length || this.#queue?.[0] !== pending) return;
+      if (this.#queue.length > 1) this.#queue.shift();
+      else this.#queue = undefined;
       pending.done(0);
-      pending = this.#queue[0];
+      pending = this.#queue?.[0];
     }
     if (abi.txUnsent(this.#conn) > 0) this.settle(abi.txPublish(this.#conn));
     this.#flushMark();
@@ -187,7 +190,8 @@ export class Tx {
   /** Ends all queued writes with `status`; takes the list first, because completions run user code. */
   fail(status: number): void {
     const queue = this.#queue;
-    this.#queue = [];
+    if (queue === undefined) return;
+    this.#queue = undefined;
     this.queuedBytes = 0;
     for (const { done } of queue) done(status);
   }

@@ -5,7 +5,7 @@
  * early writes queue as they always do. Then the handle under the socket is another one, or the same as ever.
  */
 import { AsyncResource } from "node:async_hooks";
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
 import type { FallbackReason } from "../clc/fallback.js";
 import type { LateFilter } from "../clc/framing.js";
 import type { SmcOptions } from "../config.js";
@@ -17,55 +17,69 @@ import { NO_DEVICE, PEER_NO_SMC, threadContext } from "./context.js";
 import { filterLate, giveBack } from "./fallback-read.js";
 import type { SmcHandle } from "./handle.js";
 import { Negotiation, type NegotiationContext } from "./negotiate.js";
-import { showStatus, smcdStatus, tcpStatus } from "./status.js";
+import { showStatus, smcdStatus } from "./status.js";
 
 /** libuv's numbers on Linux: how a failed handshake looks to `net`. */
 const UV_ECONNRESET = -104;
 const UV_ETIMEDOUT = -110;
 
-type InternalSocket = Socket & { _handle: TcpHandle | SmcHandle | null; [key: symbol]: unknown };
+/** The options of a socket until it is decided what carries it. */
+const UNDECIDED = Symbol("smcnet.undecided");
+
+type InternalSocket = Socket & { _handle: TcpHandle | SmcHandle | null; [UNDECIDED]: SmcOptions | undefined };
+
+/**
+ * `connect` of a hooked handle, and `_handle` of a hooked socket: the same functions for all of a thread, and they stay where
+ * SMC carries the socket. With functions of its own, or with a property taken away, an object has a shape of its own:
+ * slower, and several times as large.
+ */
+function makeHandleHook(context: NegotiationContext): PropertyDescriptor {
+  const { TCP, owner } = context.engine;
+  const connectHook = (name: "connect" | "connect6"): PropertyDescriptor => ({
+    configurable: true,
+    value(this: TcpHandle, request: ConnectRequest, address: string, port: number): number {
+      const connect = Reflect.get(Object.getPrototypeOf(this) as TcpHandle, name) as TcpHandle["connect"];
+      const socket = this[owner] as InternalSocket;
+      return connectHandle(context, socket, this, socket[UNDECIDED]!, connect, request, address, port);
+    },
+  });
+  const connectHooks = { connect: connectHook("connect"), connect6: connectHook("connect6") };
+  const inherited = Object.getOwnPropertyDescriptor(Socket.prototype, "_handle");
+  if (inherited === undefined) throw new TypeError("no _handle");
+  return {
+    configurable: true,
+    enumerable: false,
+    get(this: InternalSocket): unknown {
+      return inherited.get?.call(this);
+    },
+    set(this: InternalSocket, handle: TcpHandle | SmcHandle | null): void {
+      inherited.set?.call(this, handle);
+      if (this[UNDECIDED] !== undefined && handle instanceof TCP) Object.defineProperties(handle, connectHooks);
+    },
+  };
+}
+
+let handleHook: PropertyDescriptor | undefined;
 
 /** Sees to it that every TCP handle this socket connects goes through a negotiation. Idempotent. */
 export function hookSocket(socket: Socket, options: SmcOptions): void {
   const ready = threadContext().ready();
   if (!options.enabled || "reason" in ready) {
-    showStatus(socket, tcpStatus(NO_DEVICE));
+    showStatus(socket, NO_DEVICE);
     return;
   }
-  showStatus(socket, tcpStatus(PEER_NO_SMC));
-  const { TCP } = ready.engine;
+  showStatus(socket, PEER_NO_SMC);
   // `net` makes the handle in connect(), and another one for each further address (kReinitializeHandle): both assign
-  // `_handle`, whose accessor on the prototype is shadowed until the socket is connected.
-  const inherited = findAccessor(socket, "_handle");
-  Object.defineProperty(socket, "_handle", {
-    configurable: true,
-    enumerable: false,
-    get: () => inherited.get?.call(socket),
-    set(handle: TcpHandle | null) {
-      inherited.set?.call(socket, handle);
-      if (handle instanceof TCP) hookHandle(ready, socket as InternalSocket, handle, options);
-    },
-  });
+  // `_handle`, whose accessor on the prototype is shadowed.
+  handleHook ??= makeHandleHook(ready);
+  Object.defineProperty(socket, UNDECIDED, { value: options, configurable: true, writable: true, enumerable: false });
+  Object.defineProperty(socket, "_handle", handleHook);
 }
 
-function findAccessor(target: object, name: string): PropertyDescriptor {
-  for (let at: object | null = Object.getPrototypeOf(target); at !== null; at = Object.getPrototypeOf(at)) {
-    const found = Object.getOwnPropertyDescriptor(at, name);
-    if (found !== undefined) return found;
-  }
-  throw new TypeError(`no ${name}`);
-}
-
-function hookHandle(context: NegotiationContext, socket: InternalSocket, handle: TcpHandle, options: SmcOptions): void {
-  for (const name of ["connect", "connect6"] as const) {
-    Object.defineProperty(handle, name, {
-      configurable: true,
-      value(request: ConnectRequest, address: string, port: number): number {
-        const connect = Reflect.get(Object.getPrototypeOf(handle) as TcpHandle, name) as TcpHandle["connect"];
-        return connectHandle(context, socket, handle, options, connect, request, address, port);
-      },
-    });
-  }
+/** The socket goes on as TCP: nothing of ours stays on it but its status. */
+function unhook(socket: InternalSocket): void {
+  Reflect.deleteProperty(socket, UNDECIDED);
+  Reflect.deleteProperty(socket, "_handle");
 }
 
 /** Connects; if somebody who speaks SMC listens there, negotiates before `net` hears of it. */
@@ -84,7 +98,7 @@ function connectHandle(
   const { oncomplete } = request;
   if (intent === undefined && !options.negotiateAlways) {
     request.oncomplete = function (status, ...rest) {
-      if (status === 0) Reflect.deleteProperty(socket, "_handle");
+      if (status === 0) unhook(socket);
       oncomplete.call(this, status, ...rest);
     };
     return connect.call(handle, request, address, port);
@@ -124,14 +138,15 @@ function negotiate(
     clearTimeout(timer);
     Reflect.deleteProperty(handle, "close");
   };
-  const ownBuffer = (): Uint8Array | undefined => (socket[engine.userBuffer] as Uint8Array | null) ?? undefined;
+  const ownBuffer = (): Uint8Array | undefined =>
+    (socket as unknown as Record<symbol, Uint8Array | null>)[engine.userBuffer] ?? undefined;
   const clcSocket = new ClcSocket(engine, handle, ownBuffer);
   const negotiation = new Negotiation(context, "client", clcSocket, options, {
     smc(upgraded) {
       done();
       swap(engine, socket, onread, upgraded);
       const { connection } = upgraded;
-      showStatus(socket, () => smcdStatus(connection));
+      showStatus(socket, connection);
       if (channels.connected.hasSubscribers) channels.connected.publish({ socket, status: smcdStatus(connection) });
       complete(0, upgraded);
     },
@@ -176,7 +191,7 @@ function negotiate(
 function swap(engine: EngineBinding, socket: InternalSocket, onread: TcpHandle["onread"], upgraded: SmcHandle): void {
   upgraded[engine.owner] = socket;
   upgraded.onread = onread;
-  Reflect.deleteProperty(socket, "_handle");
+  socket[UNDECIDED] = undefined;
   socket._handle = upgraded;
   adaptSocket(socket);
 }
@@ -190,8 +205,8 @@ function goOnAsTcp(
   late: LateFilter | undefined,
 ): void {
   stack.counters.fellBack("client", reason.code);
-  showStatus(socket, tcpStatus(reason));
-  Reflect.deleteProperty(socket, "_handle");
+  showStatus(socket, reason);
+  unhook(socket);
   if (channels.fallback.hasSubscribers) channels.fallback.publish({ socket, side: "client", reason });
   giveBack(engine, socket, handle, rest);
   if (late !== undefined) filterLate(engine, socket, handle, late);

@@ -5,7 +5,8 @@
  */
 import type { Agreement, LocalEndpoint } from "../clc/agreement.js";
 import type { SmcOptions } from "../config.js";
-import { type ClcSocketInfo, Connection, type ConnectionInfo, type ConnectionOwner } from "../conn/connection.js";
+import { Connection, type ConnectionOwner } from "../conn/connection.js";
+import type { ConnectionTerms } from "../conn/terms.js";
 import type { RegisteredDmb } from "../device/device.js";
 import { sizeClassFor } from "../device/lo.js";
 import { sizeBin } from "../diag/counters.js";
@@ -100,27 +101,22 @@ export class Establishment {
   }
 
   /** The connection, live from here on. */
-  connect(agreement: Agreement, clcSocket: ClcSocketInfo, owner: ConnectionOwner): Connection {
+  connect(agreement: Agreement, owner: ConnectionOwner): Connection {
     const { abi, counters, lo } = this.#stack;
     const { role, peer, local } = agreement;
     const group = this.#group!;
     group.established = true;
     const nocopy = this.#sndDmb < 0;
     const peerBufSize = abi.dmbLength(this.#peerDmb);
-    const info: ConnectionInfo = {
+    const terms: ConnectionTerms = {
       role,
-      device: lo.name,
-      nocopy,
-      version: peer.version,
       sndbufSize: nocopy ? peerBufSize : abi.dmbLength(this.#sndDmb),
       rcvbufSize: abi.dmbLength(this.#local!.index),
       peerBufSize,
       gid: lo.gid,
-      peerGid: peer.gid,
       token: local.token,
       peerToken: peer.token,
-      linkGroup: group.id,
-      clcSocket,
+      group,
     };
     if (role === "client") counters[peer.version === 1 ? "clientV1" : "clientV2"]++;
     else counters[peer.version === 1 ? "serverV1" : "serverV2"]++;
@@ -134,13 +130,8 @@ export class Establishment {
       peerStack,
       peerGeneration: abi.stackGeneration(peerStack),
     };
-    const stack = this.#stack;
-    const connection = new Connection(stack, place, info, owner);
-    stack.connect(connection, () => {
-      stack.linkGroups.leave(group);
-      counters.rxInUse -= info.rcvbufSize;
-      counters.txInUse -= info.sndbufSize;
-    });
+    const connection = new Connection(this.#stack, place, terms, owner);
+    this.#stack.connect(connection);
     return connection;
   }
 

@@ -8,6 +8,8 @@
 import { AsyncResource } from "node:async_hooks";
 import { type Connection, type ConnectionOwner, SWALLOW } from "../conn/connection.js";
 import type { ConnectionHost } from "../conn/host.js";
+import type { ClcSocketInfo } from "../conn/terms.js";
+import type { Endpoint } from "../rendezvous/address.js";
 import type { AddressOut, EngineBinding, JsStreamHandle, TcpHandle } from "./binding.js";
 import { ReadSlab } from "./read-slab.js";
 
@@ -81,7 +83,6 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
     reading = false;
     onconnection: unknown;
     readonly #resource: AsyncResource;
-    readonly #take: (length: number) => void;
     #native = false;
     #bytesRead = 0;
     #bytesWritten = 0;
@@ -94,7 +95,6 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       super();
       this.tcp = tcp;
       this.#resource = new AsyncResource("SMCSTREAM");
-      this.#take = (length) => this.#read(length);
       this.#userRef = tcp.hasRef();
       tcp.onread = (buffer) => this.#clcSocketRead(buffer);
       tcp.readStart();
@@ -120,7 +120,7 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
     readable(length: number): void {
       // A native reader makes its callbacks in a scope of its own.
       if (this.#native) this.#read(length);
-      else this.#resource.runInAsyncScope(this.#take, undefined, length);
+      else this.#resource.runInAsyncScope(this.#read, this, length);
     }
 
     ended(reset: boolean): void {
@@ -135,6 +135,17 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
     closed(): void {
       this.#hold(false);
       this.tcp.close();
+    }
+
+    clcSocketInfo(): ClcSocketInfo {
+      const { tcp } = this;
+      const local: AddressOut = {};
+      const peer: AddressOut = {};
+      return {
+        fd: tcp.fd,
+        local: tcp.getsockname(local) === 0 ? (local as Endpoint) : undefined,
+        peer: tcp.getpeername(peer) === 0 ? (peer as Endpoint) : undefined,
+      };
     }
 
     /** Hands bytes or an error to `onread`, as the engine does. */

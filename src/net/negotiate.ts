@@ -19,7 +19,7 @@ import { channels, debug } from "../trace.js";
 import { DIAGNOSIS } from "../wire/clc-diagnosis.js";
 import type { PrefixArea } from "../wire/clc-proposal.js";
 import { dumpClc } from "../wire/dump.js";
-import { type EngineBinding, endpointsOf, type TcpHandle } from "./binding.js";
+import type { EngineBinding, TcpHandle } from "./binding.js";
 import type { ClcSocket } from "./clc-socket.js";
 import { Establishment } from "./establish.js";
 import type { SmcHandle, SmcHandleClass } from "./handle.js";
@@ -64,6 +64,9 @@ function prefixesFor(address: string): PrefixArea | undefined {
 
 let hostName: string | undefined;
 
+/** Only SMC-R has one to tell. */
+const NO_PEER_ID = new Uint8Array(8);
+
 function localOffer(stack: Stack, options: SmcOptions, tcp: TcpHandle): LocalOffer {
   const local: { address?: string } = {};
   tcp.getsockname(local);
@@ -84,7 +87,7 @@ function localOffer(stack: Stack, options: SmcOptions, tcp: TcpHandle): LocalOff
     devices: [device],
     ueids: options.ueids,
     version: options.clcVersion === 1 ? 1 : 2,
-    peerId: new Uint8Array(8),
+    peerId: NO_PEER_ID,
     prefixes: local.address === undefined ? undefined : prefixesFor(local.address),
     hostName,
   };
@@ -217,9 +220,7 @@ export class Negotiation {
         this.#finish();
         const { tcp } = this.#clcSocket;
         const handle = new SmcHandle(tcp);
-        const ends = endpointsOf(tcp);
-        const info = { fd: tcp.fd, local: ends?.local, peer: ends?.peer };
-        handle.bind(this.#establishment.connect(action.agreement, info, handle));
+        handle.bind(this.#establishment.connect(action.agreement, handle));
         this.#port.smc(handle);
         return;
       }

@@ -16,7 +16,7 @@ import { NO_DEVICE, PEER_NO_SMC, threadContext } from "./context.js";
 import { filterLate, giveBack } from "./fallback-read.js";
 import type { SmcHandle } from "./handle.js";
 import { Negotiation, type NegotiationContext } from "./negotiate.js";
-import { type SmcStatus, showStatus, smcdStatus, tcpStatus } from "./status.js";
+import { type Carrier, showStatus, smcdStatus } from "./status.js";
 
 /** Flag of listen: IPv6 only. */
 const UV_TCP_IPV6ONLY = 1;
@@ -61,30 +61,18 @@ function hookListening(server: InternalServer, options: SmcOptions, ipv6Only: bo
   const context = threadContext().ready();
   const handle = server._handle;
   if ("reason" in context || !options.enabled) {
-    if (handle) showOnAccept(server, handle, tcpStatus(NO_DEVICE));
+    if (handle) showOnAccept(server, handle, NO_DEVICE);
     return;
   }
   if (!(handle instanceof context.engine.TCP) || handle.onconnection === undefined) return;
   new Listener(context, server, handle, options, ipv6Only);
 }
 
-/** Gives a socket its status the moment it is born: before `connection` is emitted. */
-function atBirth(handle: TcpHandle | SmcHandle, owner: symbol, born: (socket: object) => void): void {
-  Object.defineProperty(handle, owner, {
-    configurable: true,
-    get: () => undefined,
-    set(socket: object) {
-      Object.defineProperty(handle, owner, { value: socket, configurable: true, writable: true, enumerable: true });
-      born(socket);
-    },
-  });
-}
-
 /** A listener that cannot speak SMC: its sockets only say why. */
-function showOnAccept(server: InternalServer, handle: TcpHandle, status: () => SmcStatus): void {
+function showOnAccept(server: InternalServer, handle: TcpHandle, reason: FallbackReason): void {
   const { onconnection } = handle;
   if (onconnection === undefined) return;
-  server.prependListener("connection", (socket) => showStatus(socket, status));
+  server.prependListener("connection", (socket) => showStatus(socket, reason));
 }
 
 class Listener {
@@ -93,6 +81,10 @@ class Listener {
   readonly #handle: TcpHandle;
   readonly #options: SmcOptions;
   readonly #accept: NonNullable<TcpHandle["onconnection"]>;
+  /** Shows the status of a socket the moment its handle gets it: before `connection` is emitted. One for all handles. */
+  readonly #atBirth: PropertyDescriptor;
+  /** What carries the socket that is being born. */
+  #carrier: Carrier = PEER_NO_SMC;
   /** Handshakes and waits under way, each with the way to end it. */
   readonly #underWay = new Set<() => void>();
 
@@ -110,6 +102,16 @@ class Listener {
     this.#accept = handle.onconnection!;
     const leave = this.#enter(ipv6Only);
     const listener = this;
+    const { owner } = context.engine;
+    this.#atBirth = {
+      configurable: true,
+      get: () => undefined,
+      set(this: TcpHandle | SmcHandle, socket: object) {
+        Object.defineProperty(this, owner, { value: socket, configurable: true, writable: true, enumerable: true });
+        showStatus(socket, listener.#carrier);
+        if ("connection" in this) adaptSocket(socket);
+      },
+    };
     Object.defineProperty(handle, "onconnection", {
       configurable: true,
       writable: true,
@@ -142,11 +144,9 @@ class Listener {
   }
 
   /** Hands a connection to `net`, and its socket the status. */
-  #deliver(handle: TcpHandle | SmcHandle, status: () => SmcStatus): void {
-    atBirth(handle, this.#context.engine.owner, (socket) => {
-      showStatus(socket, status);
-      if ("connection" in handle) adaptSocket(socket);
-    });
+  #deliver(handle: TcpHandle | SmcHandle, carrier: Carrier): void {
+    this.#carrier = carrier;
+    Object.defineProperty(handle, this.#context.engine.owner, this.#atBirth);
     this.#accept.call(this.#handle, 0, handle as TcpHandle);
   }
 
@@ -182,7 +182,7 @@ class Listener {
 
   #plain(client: TcpHandle, reason: FallbackReason): void {
     this.#context.stack.counters.fellBack("server", reason.code);
-    this.#deliver(client, tcpStatus(reason));
+    this.#deliver(client, reason);
   }
 
   /** A handshake for an accepted connection, not begun; counted as under way until it ends. */
@@ -197,10 +197,10 @@ class Listener {
     const negotiation = new Negotiation(context, "server", new ClcSocket(engine, client), this.#options, {
       smc: (handle) => {
         this.#underWay.delete(cancel);
-        const status = (): SmcStatus => smcdStatus(handle.connection);
-        this.#deliver(handle, status);
+        const { connection } = handle;
+        this.#deliver(handle, connection);
         if (channels.connected.hasSubscribers)
-          channels.connected.publish({ socket: handle[engine.owner], status: status() });
+          channels.connected.publish({ socket: handle[engine.owner], status: smcdStatus(connection) });
       },
       tcp: (reason, rest, late) => {
         this.#underWay.delete(cancel);

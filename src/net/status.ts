@@ -3,7 +3,7 @@
  */
 
 import type { FallbackReason } from "../clc/fallback.js";
-import type { Connection } from "../conn/connection.js";
+import { Connection } from "../conn/connection.js";
 
 /** Sizes in bytes; ids in hex as the tools print them. All but `mode` and `fallback` are there where SMC carries the socket. */
 export interface SmcStatus {
@@ -49,14 +49,26 @@ export function smcdStatus(connection: Connection): SmcStatus {
   };
 }
 
-export const tcpStatus =
-  (fallback: FallbackReason): (() => SmcStatus) =>
-  () => ({ mode: "TCP", fallback });
+/** The connection that carries a socket, or why TCP does. */
+export type Carrier = Connection | FallbackReason;
+
+const CARRIER = Symbol("smcnet.carrier");
+
+/** One accessor for all sockets: one of each socket's own would give it a shape of its own as well. */
+const STATUS = {
+  configurable: true,
+  enumerable: false,
+  get(this: { [CARRIER]: Carrier }): SmcStatus {
+    const carrier = this[CARRIER];
+    return carrier instanceof Connection ? smcdStatus(carrier) : { mode: "TCP", fallback: carrier };
+  },
+};
 
 /**
- * Shows a status on a socket, made anew whenever somebody asks: an idle socket does not carry it around. The property is
- * not enumerable: the socket prints and clones as before.
+ * Shows a status on a socket, made anew whenever somebody asks: an idle socket does not carry it around. The properties
+ * are not enumerable: the socket prints and clones as before.
  */
-export function showStatus(socket: object, status: () => SmcStatus): void {
-  Object.defineProperty(socket, "smc", { get: status, configurable: true, enumerable: false });
+export function showStatus(socket: object, carrier: Carrier): void {
+  Object.defineProperty(socket, CARRIER, { value: carrier, configurable: true, writable: true, enumerable: false });
+  Object.defineProperty(socket, "smc", STATUS);
 }
