@@ -1,9 +1,14 @@
 /**
  * libc through koffi: the only folder that touches FFI, and the only file that loads it.
  *
- * koffi is an optional dependency; without it, or with SMC_FFI=off, `loadLibc` answers with the reason. There is no
- * munmap here and there never will be: the arena must not get a hole.
+ * Owns the loading, the small calls every stack makes, and the way the other files of this folder get theirs
+ * (`libcFunction`, `lastErrno`, `systemError`). It knows no struct and no policy. koffi is an optional dependency;
+ * without it, or with SMC_FFI=off, `loadLibc` answers with the reason. There is no munmap here and there never will be:
+ * the arena must not get a hole.
  */
+import { constants } from "node:os";
+import { getSystemErrorName } from "node:util";
+import { type ErrorCode, SmcError } from "../errors.js";
 
 /** Linux constants, the same on x64 and arm64. */
 const AF_UNIX = 1;
@@ -14,10 +19,25 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MADV_DONTNEED = 4;
 
+/** Where the constants and structs of this folder hold. */
+const ARCHITECTURES: readonly string[] = ["x64", "arm64"];
+
+/** Code of the errors that are a refusing system. */
+const REFUSED: ErrorCode = "SMC_NO_ARENA";
+
+type ForeignFunction = (...args: unknown[]) => unknown;
+
 interface Koffi {
-  load(name: string): { func(signature: string): (...args: unknown[]) => unknown };
+  load(name: string): { func(signature: string): ForeignFunction };
   address(value: unknown): bigint;
   view(address: bigint, length: number): ArrayBuffer;
+  errno(): number;
+}
+
+/** koffi and what it has bound in this thread, by signature. */
+interface Native {
+  readonly koffi: Koffi;
+  readonly bind: (signature: string) => ForeignFunction;
 }
 
 /** The calls smcnet makes. Addresses are bigint, as koffi.address gives them; descriptors are numbers. */
@@ -45,15 +65,26 @@ export interface Libc {
 
 export type LibcResult = { readonly libc: Libc } | { readonly reason: string };
 
-function bind(koffi: Koffi): Libc {
+function loadNative(): Native {
+  const koffi = require("koffi") as Koffi;
   const library = koffi.load("libc.so.6");
-  const socketpair = library.func("int socketpair(int domain, int type, int protocol, void *pair)");
-  const send = library.func("intptr_t send(int fd, const void *data, size_t length, int flags)");
-  const dup3 = library.func("int dup3(int source, int target, int flags)");
-  const madvise = library.func("int madvise(uintptr_t address, size_t length, int advice)");
-  const close = library.func("int close(int fd)");
-  const schedYield = library.func("int sched_yield(void)");
-  const usleep = library.func("int usleep(uint32_t microseconds)");
+  const bound = new Map<string, ForeignFunction>();
+  const bind = (signature: string): ForeignFunction => {
+    let found = bound.get(signature);
+    if (found === undefined) bound.set(signature, (found = library.func(signature)));
+    return found;
+  };
+  return { koffi, bind };
+}
+
+function makeLibc({ koffi, bind }: Native): Libc {
+  const socketpair = bind("int socketpair(int domain, int type, int protocol, void *pair)");
+  const send = bind("intptr_t send(int fd, const void *data, size_t length, int flags)");
+  const dup3 = bind("int dup3(int source, int target, int flags)");
+  const madvise = bind("int madvise(uintptr_t address, size_t length, int advice)");
+  const close = bind("int close(int fd)");
+  const schedYield = bind("int sched_yield(void)");
+  const usleep = bind("int usleep(uint32_t microseconds)");
   const byte = Buffer.alloc(1, 1);
   return {
     alias: (view) => koffi.view(koffi.address(view), view.byteLength),
@@ -79,19 +110,88 @@ function bind(koffi: Koffi): Libc {
   };
 }
 
-let loaded: LibcResult | undefined;
+type Loaded = { readonly libc: Libc; readonly native: Native } | { readonly reason: string };
 
-/** libc, bound on first use and once a thread; or why there is none. */
-export function loadLibc(): LibcResult {
+let loaded: Loaded | undefined;
+
+function load(): Loaded {
   if (loaded !== undefined) return loaded;
-  if (process.platform !== "linux") {
-    loaded = { reason: `no FFI device on ${process.platform}` };
+  if (process.platform !== "linux" || !ARCHITECTURES.includes(process.arch)) {
+    loaded = { reason: `no FFI device on ${process.platform} ${process.arch}` };
     return loaded;
   }
   try {
-    loaded = { libc: bind(require("koffi") as Koffi) };
+    const native = loadNative();
+    loaded = { libc: makeLibc(native), native };
   } catch (error) {
     loaded = { reason: `koffi: ${(error as Error).message.split("\n")[0]}` };
   }
   return loaded;
+}
+
+/** libc, bound on first use and once a thread; or why there is none. */
+export function loadLibc(): LibcResult {
+  return load();
+}
+
+/** Errors: SmcError where there is no libc. */
+function native(): Native {
+  const result = load();
+  if ("reason" in result) throw new SmcError(REFUSED, `no libc: ${result.reason}`, { reason: result.reason });
+  return result.native;
+}
+
+/**
+ * A function of libc, for the files of this folder: looked up at its first call, and once a thread however many ask.
+ *
+ * Takes:   its C declaration, in koffi's words; `Call` says the same in TypeScript and is not checked against it.
+ * Errors:  the first call throws an SmcError where there is no libc or libc has no such function.
+ */
+export function libcFunction<Call extends (...args: never[]) => unknown>(declaration: string): Call {
+  let bound: ForeignFunction | undefined;
+  const call = (...args: unknown[]): unknown => {
+    bound ??= lookUp(declaration);
+    return bound(...args);
+  };
+  return call as unknown as Call;
+}
+
+function lookUp(declaration: string): ForeignFunction {
+  const { bind } = native();
+  try {
+    return bind(declaration);
+  } catch (error) {
+    throw new SmcError(REFUSED, `libc: ${(error as Error).message}`, { declaration });
+  }
+}
+
+/** errno of this thread's last call; to be read right after it, before anything else may make one. */
+export function lastErrno(): number {
+  return native().koffi.errno();
+}
+
+/** Address of the first byte of `view`, whose holder keeps it reachable for as long as the address is used. */
+export function addressOf(view: Uint8Array): bigint {
+  return native().koffi.address(view);
+}
+
+/** The error of a call that failed. Takes: its name in C; errno. `values` holds both, `errno` by its symbol. */
+export function systemError(call: string, errno: number = lastErrno()): SmcError {
+  const symbol = getSystemErrorName(-errno);
+  return new SmcError(REFUSED, `${call} failed with ${symbol}`, { call, errno: symbol });
+}
+
+/** fcntl(2) of a descriptor: the one variadic call, so that its argument's type goes with it. */
+export const fcntl = libcFunction<
+  (descriptor: number, command: number, ...argument: ["int", number] | ["void *", Uint8Array]) => number
+>("int fcntl(int fd, int command, ...)");
+
+/** Calls again for as long as a signal interrupts it. Returns: what it returned last, and errno where that is -1. */
+export function uninterrupted(call: () => number | bigint): { readonly result: number; readonly errno: number } {
+  for (;;) {
+    const result = Number(call());
+    if (result !== -1) return { result, errno: 0 };
+    const errno = lastErrno();
+    if (errno !== constants.errno.EINTR) return { result, errno };
+  }
 }

@@ -1,10 +1,12 @@
 /** libc through koffi: what each call does to memory and descriptors; and the bell that is made of them. Skipped where koffi is missing. */
 import { closeSync, fstatSync, readSync } from "node:fs";
+import { constants } from "node:os";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeBell } from "../../src/host/bell.js";
-import { type Libc, loadLibc } from "../../src/host/libc.js";
+import { type Libc, lastErrno, libcFunction, loadLibc, systemError, uninterrupted } from "../../src/host/libc.js";
 import { until } from "../support/watchdog.js";
+import { errorOf } from "./descriptors.js";
 
 const loaded = loadLibc();
 const libc = ("libc" in loaded ? loaded.libc : undefined) as Libc;
@@ -88,6 +90,31 @@ if (libc === undefined) {
     assert.is(readSync(oldRead, target), 0, "the old pair has lost its writer");
     assert.not(libc.replaceDescriptor(-1, oldWrite));
     for (const descriptor of [oldRead, newRead, oldWrite, newWrite]) closeSync(descriptor);
+  });
+
+  test("a function of libc is looked up at its first call; one that libc has not is an error that names it", () => {
+    const getpid = libcFunction<() => number>("int getpid(void)");
+    assert.is(getpid(), process.pid);
+    const missing = libcFunction<() => number>("int no_such_function(void)");
+    assert.match(errorOf(missing).message, /no_such_function/);
+  });
+
+  test("the error of a call that failed names the call and errno", () => {
+    const dup = libcFunction<(descriptor: number) => number>("int dup(int fd)");
+    assert.is(dup(-1), -1);
+    assert.equal(systemError("dup").values, { call: "dup", errno: "EBADF" });
+    assert.match(systemError("dup", constants.errno.EMFILE).message, /dup failed with EMFILE/);
+  });
+
+  test("a call that fails for another reason than a signal is not made again", () => {
+    const dup = libcFunction<(descriptor: number) => number>("int dup(int fd)");
+    let calls = 0;
+    const outcome = uninterrupted(() => {
+      calls++;
+      return dup(-1);
+    });
+    assert.equal([outcome, calls], [{ result: -1, errno: constants.errno.EBADF }, 1]);
+    assert.is(lastErrno(), constants.errno.EBADF);
   });
 
   test("a bell tells its loop once of any number of rings, and again of later ones", async () => {
