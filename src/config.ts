@@ -26,6 +26,20 @@ interface ListOption {
   readonly env: string;
   readonly about: string;
 }
+interface PathOption {
+  readonly kind: "path";
+  /** Empty for none. */
+  readonly value: string;
+  readonly env: string;
+  readonly about: string;
+}
+interface IdsOption {
+  readonly kind: "ids";
+  readonly value: readonly number[];
+  readonly env: string;
+  readonly about: string;
+}
+type Option = NumberOption | FlagOption | ListOption | PathOption | IdsOption;
 
 const number = (value: number, min: number, max: number, unit: string, env: string, about: string): NumberOption => ({
   kind: "number",
@@ -44,6 +58,9 @@ const list = (value: readonly string[], env: string, about: string): ListOption 
   about,
 });
 
+const path = (env: string, about: string): PathOption => ({ kind: "path", value: "", env, about });
+const ids = (env: string, about: string): IdsOption => ({ kind: "ids", value: [], env, about });
+
 /** Source of the kernel's defaults: smc-protocol §9.5; deadlines are shorter than the kernel's so that no `connect` hangs. */
 export const OPTIONS = {
   enabled: flag(true, "SMC", "SMC=off keeps every connection on TCP"),
@@ -60,6 +77,9 @@ export const OPTIONS = {
   negotiateAlways: flag(false, "SMC_NEGOTIATE_ALWAYS", "send a Proposal without a match: both ends must know SMC"),
   ueids: list(["SMCNET"], "SMC_UEIDS", "user defined EIDs, comma separated, at most 8; peers must share one"),
   idleTrim: flag(true, "SMC_IDLE_TRIM", "give the ring pages of drained, quiet connections back to the system"),
+  runtimeDir: path("SMC_RUNTIME_DIR", "directory where processes find each other; none: one of the user's own"),
+  shmUids: ids("SMC_SHM_UIDS", "users beside one's own whose processes may share memory with this one"),
+  shmGids: ids("SMC_SHM_GIDS", "groups whose members may; the first is given a runtime directory that is made"),
 } as const;
 
 /**
@@ -70,11 +90,22 @@ export function allowsVersion1({ clcVersion, ueids }: SmcOptions): boolean {
   return clcVersion === 1 || ueids.join() === OPTIONS.ueids.value.join();
 }
 
-type ValueOf<O> = O extends NumberOption ? number : O extends FlagOption ? boolean : readonly string[];
+type ValueOf<O> = O extends NumberOption
+  ? number
+  : O extends FlagOption
+    ? boolean
+    : O extends PathOption
+      ? string
+      : O extends IdsOption
+        ? readonly number[]
+        : readonly string[];
 export type SmcOptions = { readonly [K in keyof typeof OPTIONS]: ValueOf<(typeof OPTIONS)[K]> };
 
 const OFF = new Set(["0", "off", "false", "no"]);
 const ON = new Set(["", "1", "on", "true", "yes"]);
+/** Ids of users and groups in one list, and the largest of them: -1 as u32 is none. */
+const MAX_IDS = 64;
+const MAX_ID = 0xffff_fffe;
 const UEID = /^[A-Z0-9][A-Z0-9.-]{0,31}$/;
 
 function refuse(name: string, value: unknown, allowed: string): never {
@@ -85,8 +116,8 @@ function refuse(name: string, value: unknown, allowed: string): never {
   });
 }
 
-function check(name: keyof SmcOptions, value: unknown): number | boolean | readonly string[] {
-  const option: NumberOption | FlagOption | ListOption = OPTIONS[name];
+function check(name: keyof SmcOptions, value: unknown): number | boolean | string | readonly (string | number)[] {
+  const option: Option = OPTIONS[name];
   if (option.kind === "number") {
     if (typeof value !== "number" || !Number.isInteger(value) || value < option.min || value > option.max)
       refuse(name, value, `an integer from ${option.min} to ${option.max} ${option.unit}`.trimEnd());
@@ -96,18 +127,33 @@ function check(name: keyof SmcOptions, value: unknown): number | boolean | reado
     if (typeof value !== "boolean") refuse(name, value, "true or false");
     return value;
   }
+  if (option.kind === "path") {
+    if (typeof value !== "string" || (value !== "" && !value.startsWith("/")) || value.includes("\0"))
+      refuse(name, value, "an absolute path, or nothing");
+    return value;
+  }
+  if (option.kind === "ids") {
+    const fits = (id: unknown): boolean => typeof id === "number" && Number.isInteger(id) && id >= 0 && id <= MAX_ID;
+    if (!Array.isArray(value) || value.length > MAX_IDS || !value.every(fits))
+      refuse(name, value, `up to ${MAX_IDS} numbers from 0 to ${MAX_ID}`);
+    return Object.freeze([...value]);
+  }
   if (!Array.isArray(value) || value.length > 8 || value.some((eid) => typeof eid !== "string" || !UEID.test(eid)))
     refuse(name, value, "up to 8 names of at most 32 characters A-Z 0-9 . -");
   return Object.freeze([...value]);
 }
 
+const toNumber = (text: string): number => (text.trim() === "" ? Number.NaN : Number(text));
+
 function fromText(name: keyof SmcOptions, text: string): unknown {
-  const option: NumberOption | FlagOption | ListOption = OPTIONS[name];
-  if (option.kind === "number") return text.trim() === "" ? Number.NaN : Number(text);
+  const option: Option = OPTIONS[name];
+  if (option.kind === "number") return toNumber(text);
   if (option.kind === "flag") {
     const word = text.trim().toLowerCase();
     return OFF.has(word) ? false : ON.has(word) ? true : text;
   }
+  if (option.kind === "path") return text;
+  if (option.kind === "ids") return text.trim() === "" ? [] : text.split(",").map(toNumber);
   return text.split(",").map((item) => item.trim());
 }
 

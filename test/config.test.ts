@@ -9,7 +9,7 @@ import { SmcError } from "../src/errors.js";
 
 type Name = keyof SmcOptions;
 const names = Object.keys(OPTIONS) as Name[];
-const of = <K extends "number" | "flag" | "list">(kind: K): Name[] =>
+const of = <K extends "number" | "flag" | "list" | "path" | "ids">(kind: K): Name[] =>
   names.filter((name) => OPTIONS[name].kind === kind);
 
 /** The options when only `name` is given in the environment, as text. */
@@ -116,6 +116,33 @@ for (const name of of("list")) {
   });
 }
 
+for (const name of of("path")) {
+  test(`${name}: an absolute path as it is, or nothing`, () => {
+    for (const value of ["", "/", "/run/smc net", "/run/smcnet/"]) {
+      assert.is(fromEnv(name, value)[name], value);
+      assert.is(readOptions({ [name]: value }, {})[name], value);
+    }
+    for (const text of ["run", "./run", "~/run", " /run"]) refused(() => fromEnv(name, text), name, `"${text}"`);
+    for (const value of [1, true, ["/run"], {}, "/run\0/x"])
+      refused(() => readOptions({ [name]: value } as object, {}), name, JSON.stringify(value));
+  });
+}
+
+for (const name of of("ids")) {
+  test(`${name}: numbers separated by commas, at most 64, frozen`, () => {
+    assert.equal(fromEnv(name, "0, 1000 ,4294967294")[name], [0, 1000, 4294967294]);
+    for (const text of ["", " "]) assert.equal(fromEnv(name, text)[name], []);
+    const most = Array.from({ length: 64 }, (_, i) => i);
+    const given = readOptions({ [name]: most }, {})[name];
+    assert.equal(given, most);
+    assert.ok(Object.isFrozen(given) && given !== (most as unknown));
+    for (const value of [[...most, 64], [-1], [0.5], [4294967295], ["1"], [null], 1, "1", {}])
+      refused(() => readOptions({ [name]: value } as object, {}), name, JSON.stringify(value));
+    for (const text of ["root", "1,,2", "1,", "-1", "4294967295", "1;2"])
+      refused(() => fromEnv(name, text), name, `"${text}"`);
+  });
+}
+
 test("a name that is no option is ignored, as undefined is", () => {
   const options = readOptions({ nonsense: 1, rmem: undefined } as object, { SMC_NONSENSE: "1" });
   assert.equal(options, readOptions({}, {}));
@@ -139,6 +166,8 @@ test("the README's table is this table", () => {
     const option = OPTIONS[name];
     const head = [name, option.env];
     if (option.kind === "flag") return [...head, option.value ? "on" : "off", "on, off"];
+    if (option.kind === "path") return [...head, option.value || "none", "absolute path"];
+    if (option.kind === "ids") return [...head, option.value.join() || "none", "up to 64 numbers, comma separated"];
     if (option.kind === "list") return [...head, `\`${option.value.join()}\``, shown.find(([n]) => n === name)?.[3]];
     const unit = option.unit === "us" ? "µs" : option.unit;
     return [...head, String(option.value), `${option.min}–${option.max} ${unit}`.trimEnd()];

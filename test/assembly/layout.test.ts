@@ -40,8 +40,8 @@ map("a stack block: every area holds what its capacities say", () => {
   inOrder(
     [
       ["state", layout.STACK_STATE, 4],
-      ["thread", layout.STACK_THREAD, 4],
       ["peers", layout.STACK_PEERS, 8],
+      ["owner", layout.STACK_OWNER, 8],
       ["armed", layout.STACK_ARMED, 4],
       ["bell", layout.STACK_BELL, 4],
       ["control", layout.STACK_CONTROL, 4],

@@ -19,6 +19,8 @@ import {
   LISTENER_TABLE_OFFSET,
   STACK_ARMED,
   STACK_CAPACITY,
+  STACK_OWNER,
+  STACK_STATE,
 } from "../../assembly/shared/layout.js";
 import { stackWord } from "../../src/engine/memory.js";
 import { connectPair, Rig } from "./rig.js";
@@ -57,7 +59,74 @@ slots("two threads never get the same one", () => {
   assert.is(taken.size, STACK_CAPACITY);
 });
 
+slots("found by the ancestor of the thread that has them, and told apart by their thread", () => {
+  const { abi } = new Rig();
+  abi.stackAcquire(0, NOBODY);
+  abi.stackAcquire(7, 0);
+  abi.stackAcquire(8, 7);
+  assert.equal(
+    [0, 7, 8].map((thread) => abi.stackOfParent(thread)),
+    [1, 2, -1],
+  );
+  assert.equal(
+    [0, 1, 2].map((slot) => abi.stackThread(slot)),
+    [0, 7, 8],
+  );
+  assert.is(abi.stackOfThread(0), 0, "an owner word of 0 is nobody, thread 0 is somebody");
+  abi.stackReap(0, 1);
+  assert.is(abi.stackOfThread(0), -1);
+});
+
 const reaping = suite("reaping");
+
+/** Leaves `slot` as a thread does that was killed with its name on it, before it lived there. */
+function leaveHalfTaken(rig: Rig, slot: number, thread: number, parent: number): void {
+  rig.setU64(stackWord(slot, STACK_OWNER), BigInt(thread) | (BigInt(parent) << 32n));
+}
+
+reaping(
+  "killed while taking a slot: nobody else takes it or sees it live, its reaper finds it and gives it back",
+  () => {
+    const rig = new Rig();
+    const { abi } = rig;
+    const actor = rig.stack(1);
+    abi.stackReap(rig.stack(5), actor);
+    leaveHalfTaken(rig, 1, 9, 4);
+    assert.is(abi.stackGeneration(1), 0);
+    assert.is(abi.stackAcquire(6, NOBODY), 2, "the next free one");
+    assert.equal([abi.stackOfThread(9), abi.stackOfParent(4), abi.stackThread(1)], [1, 1, 9]);
+    assert.is(abi.stackReap(1, actor), 0);
+    assert.equal([abi.stackOfThread(9), abi.stackOfParent(4)], [-1, -1]);
+    assert.is(abi.stackAcquire(7, NOBODY), 1);
+    assert.is(abi.stackGeneration(1), 2, "a generation is given once, and none is left out");
+  },
+);
+
+reaping("a slot whose reaper has not finished is neither taken nor found", () => {
+  const rig = new Rig();
+  const { abi } = rig;
+  const actor = rig.stack(1);
+  const dead = abi.stackAcquire(2, 1);
+  rig.register(dead, 0);
+  assert.is(abi.stackReap(dead, actor, 1), 1, "its buffer is spared");
+  assert.equal([abi.stackOfThread(2), abi.stackOfParent(1), abi.stackGeneration(dead)], [-1, -1, 0]);
+  assert.is(abi.stackAcquire(3, NOBODY), 2);
+  assert.is(abi.stackReap(dead, actor, 0), 0);
+  assert.is(abi.stackAcquire(4, NOBODY), dead);
+});
+
+reaping("a slot is free only when all of it is: who takes it finds its last generation", () => {
+  const rig = new Rig();
+  const { abi } = rig;
+  const actor = rig.stack(1);
+  const dead = rig.stack(2);
+  // As a reaper leaves it between its last two steps.
+  rig.setU32(stackWord(dead, STACK_STATE), 1 << 8);
+  assert.is(abi.stackAcquire(3, NOBODY), 2);
+  abi.stackReap(dead, actor);
+  assert.is(abi.stackAcquire(4, NOBODY), dead);
+  assert.is(abi.stackGeneration(dead), 2);
+});
 
 reaping("listeners, claims, intents, control bits and doorbell of the dead are gone", () => {
   const { abi } = new Rig();
