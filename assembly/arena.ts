@@ -51,12 +51,20 @@ export function arenaFreeBlocks(): u32 {
   return free;
 }
 
-/** Takes `first`, … `first + count - 1` for `tag`; how many it got in a row, from the first. */
-function takeRun(first: u32, count: u32, tag: u32): u32 {
+/** Turns the words of `first`, … `first + count - 1` from `free` to `tag`; how many it got in a row, from the first. */
+function takeRun(first: u32, count: u32, tag: u32, free: u32): u32 {
   for (let i: u32 = 0; i < count; i++) {
-    if (atomic.cmpxchg<u32>(BLOCK_TABLE_OFFSET + (first + i) * 4, 0, tag) != 0) return i;
+    if (atomic.cmpxchg<u32>(BLOCK_TABLE_OFFSET + (first + i) * 4, free, tag) != free) return i;
   }
   return count;
+}
+
+/** Takes the run, or leaves it as it was. */
+function takeWhole(first: u32, count: u32, tag: u32, free: u32): bool {
+  const got = takeRun(first, count, tag, free);
+  if (got == count) return true;
+  for (let i: u32 = 0; i < got; i++) atomic.store<u32>(BLOCK_TABLE_OFFSET + (first + i) * 4, free);
+  return false;
 }
 
 /**
@@ -72,31 +80,40 @@ export function blocksTake(count: u32, tag: u32): u32 {
   for (let tries: u32 = 0; tries < runs; tries++, run++) {
     if (run >= runs) run = 0;
     const first = run * count;
-    const got = takeRun(first, count, tag);
-    if (got == count) {
-      nextBlock = first + count;
-      return BLOCKS_OFFSET + first * BLOCK_SIZE;
-    }
-    for (let i: u32 = 0; i < got; i++) atomic.store<u32>(BLOCK_TABLE_OFFSET + (first + i) * 4, 0);
+    if (!takeWhole(first, count, tag, 0)) continue;
+    nextBlock = first + count;
+    return BLOCKS_OFFSET + first * BLOCK_SIZE;
   }
   return 0;
 }
 
-/** Gives back the blocks in [address, address + length) that carry `tag`. */
-export function blocksGive(address: u32, length: u32, tag: u32): void {
-  const first = (address - BLOCKS_OFFSET) / BLOCK_SIZE;
-  const count = length / BLOCK_SIZE;
-  for (let i: u32 = 0; i < count; i++) atomic.cmpxchg<u32>(BLOCK_TABLE_OFFSET + (first + i) * 4, tag, 0);
-  if (first < nextBlock) nextBlock = first;
+/** The same among the `within` blocks at `base`, whose free blocks carry `free`. */
+export function blocksTakeIn(base: u32, within: u32, count: u32, tag: u32, free: u32): u32 {
+  const start = (base - BLOCKS_OFFSET) / BLOCK_SIZE;
+  for (let first = start; first + count <= start + within; first += count) {
+    if (takeWhole(first, count, tag, free)) return BLOCKS_OFFSET + first * BLOCK_SIZE;
+  }
+  return 0;
 }
 
-/** Zeroes and gives back every block that carries `tag`, wherever it is: for an owner that died while allocating or freeing. */
-export function blocksSweep(tag: u32): void {
+/** Gives back the blocks in [address, address + length) that carry `tag`: their words become `free`. */
+export function blocksGive(address: u32, length: u32, tag: u32, free: u32): void {
+  const first = (address - BLOCKS_OFFSET) / BLOCK_SIZE;
+  const count = length / BLOCK_SIZE;
+  for (let i: u32 = 0; i < count; i++) atomic.cmpxchg<u32>(BLOCK_TABLE_OFFSET + (first + i) * 4, tag, free);
+  if (free == 0 && first < nextBlock) nextBlock = first;
+}
+
+/**
+ * Zeroes and gives back every block that carries `tag`, wherever it is: for an owner that died while allocating or freeing.
+ * `free` is the word of a free block there.
+ */
+export function blocksSweep(tag: u32, free: u32): void {
   const blocks = arenaBlocks();
   for (let i: u32 = 0; i < blocks; i++) {
     if (atomic.load<u32>(BLOCK_TABLE_OFFSET + i * 4) != tag) continue;
     memory.fill(BLOCKS_OFFSET + i * BLOCK_SIZE, 0, BLOCK_SIZE);
-    atomic.store<u32>(BLOCK_TABLE_OFFSET + i * 4, 0);
+    atomic.store<u32>(BLOCK_TABLE_OFFSET + i * 4, free);
   }
 }
 

@@ -6,9 +6,10 @@
 import { cdcSample, cdcSampleConsumer, signal, storeConsumer, storeProducer } from "./cdc";
 import { bitsOf, summaryOf } from "./cq";
 import { cursorCount } from "./cursor";
-import { dmbCdc, dmbOwner, dmbPrivate, dmbRange, dmbSlot, dmbTouch } from "./dmb";
+import { dmbCdc, dmbOwner, dmbPrivate, dmbRange, dmbSlot, dmbTouch, dmbZone } from "./dmb";
 import { doorbellArm, doorbellDisarm, doorbellWait } from "./doorbell";
 import {
+  ARMED_BELL,
   ARMED_NOTIFY,
   CONN_ATTACHED,
   CONN_COPY,
@@ -17,6 +18,8 @@ import {
   STATUS_UNKNOWN,
 } from "./shared/codes";
 import {
+  BOX_BITS,
+  BOX_SUMMARY,
   CDC_SIZE,
   CDC_TYPE,
   CONN_CAPACITY,
@@ -76,13 +79,15 @@ export function connOpen(stack: u32, slot: u32, localDmb: u32): u32 {
 /**
  * Binds the attached buffer `peerDmb` and, in copy mode, the private send buffer `sndDmb` (-1: attached mode).
  *
+ * Takes:   box, the box of the peer's stack where it lives in another process, else 0.
  * Returns: STATUS_OK; STATUS_UNKNOWN when the entry of the peer holds values that cannot be.
  */
-export function connAttach(stack: u32, conn: u32, peerDmb: u32, sndDmb: i32): i32 {
+export function connAttach(stack: u32, conn: u32, peerDmb: u32, sndDmb: i32, box: u32): i32 {
   const range = dmbRange(peerDmb);
   const owner = dmbOwner(peerDmb);
   const slot = dmbSlot(peerDmb);
   if (range == 0 || owner >= STACK_CAPACITY || slot >= CONN_CAPACITY) return STATUS_UNKNOWN;
+  if (dmbZone(peerDmb) < 0 != (box == 0)) return STATUS_UNKNOWN;
   const start = <u32>range + CDC_SIZE;
   const ring = <u32>(range >> 32) - CDC_SIZE;
   const cdc = dmbCdc(peerDmb);
@@ -106,16 +111,18 @@ export function connAttach(stack: u32, conn: u32, peerDmb: u32, sndDmb: i32): i3
     store<u32>(conn + CONN_SND_SIZE, size);
   }
   store<u32>(conn + CONN_SND_SPACE, load<u32>(conn + CONN_SND_SIZE));
-  const peer = stackAddress(owner);
+  const peer = box == 0 ? stackAddress(owner) : <usize>box;
   const word = slot / 64;
-  const group = word / SUMMARY_SPAN;
-  store<u32>(conn + CONN_PEER_BITS, <u32>bitsOf(peer, stack) + word * 8);
+  const bits = box == 0 ? bitsOf(peer, stack) : peer + BOX_BITS;
+  store<u32>(conn + CONN_PEER_BITS, <u32>bits + word * 8);
   store<u32>(conn + CONN_PEER_BIT, slot & 63);
-  store<u32>(conn + CONN_PEER_SUMMARY, <u32>summaryOf(peer, stack));
-  store<u32>(conn + CONN_SUMMARY_BIT, group);
+  store<u32>(conn + CONN_PEER_SUMMARY, <u32>(box == 0 ? summaryOf(peer, stack) : peer + BOX_SUMMARY));
+  store<u32>(conn + CONN_SUMMARY_BIT, word / SUMMARY_SPAN);
   store<u32>(conn + CONN_PEER_ARMED, <u32>peer + STACK_ARMED);
-  const own = stackAddress(stack);
-  store<u64>(own + STACK_PEERS, load<u64>(own + STACK_PEERS) | (<u64>1 << <u64>owner));
+  if (box == 0) {
+    const own = stackAddress(stack);
+    store<u64>(own + STACK_PEERS, load<u64>(own + STACK_PEERS) | (<u64>1 << <u64>owner));
+  }
   return STATUS_OK;
 }
 
@@ -170,6 +177,19 @@ export function connWait(stack: u32, conn: u32, timeoutNs: f64, wanted: u32): u3
   }
   doorbellDisarm(armed);
   return events;
+}
+
+/**
+ * Arms the doorbell of the own box for a thread that is about to sleep on the bell of that box, and looks once more.
+ *
+ * Takes:   box, own box for the peer's process. doorDisarm ends it.
+ * Returns: EVENT_* bits: the thread sleeps only if there is nothing that it wants.
+ * Order:   SYNC POINT doorbell: the armed word before the re-check; what was published before the look at the armed word.
+ */
+export function connArm(conn: u32, box: u32): u32 {
+  storeConsumer(conn);
+  doorbellArm(<usize>box + STACK_ARMED, ARMED_BELL);
+  return cdcSample(conn);
 }
 
 /** Spins for at most `turns` looks at both CDC words, until one sees something `wanted`; all EVENT_* bits seen. */

@@ -4,6 +4,7 @@
 import { cdcSampleConsumer } from "./cdc";
 import {
   connAddress,
+  connArm,
   connAttach,
   connDrained,
   connOpen,
@@ -23,17 +24,21 @@ import { sndbufAddress, sndbufMove, sndbufPrepare, sndbufRun, sndbufSpace } from
 export { arenaBlocks, arenaFreeBlocks, arenaInit } from "./arena";
 export {
   dmbAttach,
+  dmbAttachPeer,
   dmbAttached,
   dmbBase,
   dmbDetach,
   dmbLength,
   dmbOwner,
+  dmbReclaim,
   dmbRegister,
   dmbSlot,
   dmbTokenHi,
   dmbTokenLo,
   dmbUnregister,
+  dmbZone,
 } from "./dmb";
+export { extentBase, extentBlocks, extentGive, extentKind, extentNumber, extentOpen, extentPair, extentTake } from "./extent";
 export {
   claimFree,
   claimMake,
@@ -47,24 +52,29 @@ export {
   listenerEnter,
   listenerFind,
   listenerLeave,
+  stackDesk,
 } from "./rendezvous";
 export {
+  doorDisarm,
+  doorNudge,
   stackAcquire,
   stackArm,
   stackBell,
   stackControl,
   stackDisarm,
+  stackDoor,
   stackGeneration,
-  stackNudge,
   stackOfParent,
   stackOfThread,
   stackReap,
+  stackSetBox,
   stackSetBell,
   stackStuck,
   stackThread,
 } from "./stack";
 export {
   connAddress,
+  connArm,
   connAttach,
   connDrained,
   connOpen,

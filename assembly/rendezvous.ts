@@ -26,6 +26,8 @@ import {
   CLAIM_PROBES,
   CLAIM_SIZE,
   CLAIM_STATE,
+  DESK_CLAIMS,
+  DESK_INTENTS,
   KEY_SIZE,
   LISTENER_ADDRESS,
   LISTENER_CAPACITY,
@@ -34,8 +36,8 @@ import {
   LISTENER_STATE,
   LISTENER_TABLE_OFFSET,
   LISTENER_WILDCARD,
-  STACK_CLAIMS,
-  STACK_INTENTS,
+  STACK_CAPACITY,
+  STACK_DESK,
   STACK_KEY,
 } from "./shared/layout";
 
@@ -47,9 +49,34 @@ function listenerOf(index: u32): usize {
   return <usize>(LISTENER_TABLE_OFFSET + index * LISTENER_SIZE);
 }
 
+/** A client's desk for the stacks of its own process. In a box lies another one for those of one peer process. */
+export function stackDesk(stack: u32): u32 {
+  return <u32>stackAddress(stack) + STACK_DESK;
+}
+
 @inline
-function claimOf(stack: u32, index: u32): usize {
-  return stackAddress(stack) + <usize>(STACK_CLAIMS + index * CLAIM_SIZE);
+function claimOf(desk: u32, index: u32): usize {
+  return <usize>(desk + DESK_CLAIMS + (index & (CLAIM_CAPACITY - 1)) * CLAIM_SIZE);
+}
+
+@inline
+function intentOf(desk: u32, acceptor: u32): usize {
+  return <usize>(desk + DESK_INTENTS + (acceptor & (STACK_CAPACITY - 1)) * 8);
+}
+
+/** Ends all intents and claims of a desk whose client is gone. */
+export function deskReset(desk: usize): void {
+  for (let acceptor: u32 = 0; acceptor < STACK_CAPACITY; acceptor++) {
+    // An intent that was open is closed: begun is what it was, closed catches up.
+    const intent = intentOf(<u32>desk, acceptor);
+    atomic.store<u32>(intent + 4, atomic.load<u32>(intent));
+  }
+  for (let index: u32 = 0; index < CLAIM_CAPACITY; index++) {
+    const state = claimOf(<u32>desk, index) + CLAIM_STATE;
+    // The generation stays, so that an acceptor half way through a match cannot hit a later claim.
+    const word = load<u32>(state);
+    if ((word & PHASE) != 0) atomic.store<u32>(state, word & ~PHASE);
+  }
 }
 
 /** Registers a listener of `stack` at the address in its key area (server address) and `port`; its index or a status. */
@@ -119,25 +146,24 @@ export function listenerFind(stack: u32, port: u32, from: u32): i32 {
   return -1;
 }
 
-/** Opens an intent of `stack` to connect to `acceptor`; its sequence number. */
-export function intentBegin(stack: u32, acceptor: u32): u32 {
-  return atomic.add<u32>(stackAddress(stack) + STACK_INTENTS + acceptor * 8, 1) + 1;
+/** Opens an intent to connect to `acceptor`; its sequence number. */
+export function intentBegin(desk: u32, acceptor: u32): u32 {
+  return atomic.add<u32>(intentOf(desk, acceptor), 1) + 1;
 }
 
-/** Says that all intents of `stack` towards `acceptor` up to `sequence` are closed. By the owner, in order. */
-export function intentClosed(stack: u32, acceptor: u32, sequence: u32): void {
-  atomic.store<u32>(stackAddress(stack) + STACK_INTENTS + acceptor * 8 + 4, sequence);
+/** Says that all intents towards `acceptor` up to `sequence` are closed. By the owner, in order. */
+export function intentClosed(desk: u32, acceptor: u32, sequence: u32): void {
+  atomic.store<u32>(intentOf(desk, acceptor) + 4, sequence);
 }
 
-/** Sequence number of the newest intent of `client` towards `acceptor`. */
-export function intentBegun(client: u32, acceptor: u32): u32 {
-  return atomic.load<u32>(stackAddress(client) + STACK_INTENTS + acceptor * 8);
+/** Sequence number of the newest intent towards `acceptor`. */
+export function intentBegun(desk: u32, acceptor: u32): u32 {
+  return atomic.load<u32>(intentOf(desk, acceptor));
 }
 
-/** Whether an intent of `client` towards `acceptor` up to `sequence` is still open. */
-export function intentOpen(client: u32, acceptor: u32, sequence: u32): bool {
-  const closed = atomic.load<u32>(stackAddress(client) + STACK_INTENTS + acceptor * 8 + 4);
-  return <i32>(sequence - closed) > 0;
+/** Whether an intent towards `acceptor` up to `sequence` is still open. */
+export function intentOpen(desk: u32, acceptor: u32, sequence: u32): bool {
+  return <i32>(sequence - atomic.load<u32>(intentOf(desk, acceptor) + 4)) > 0;
 }
 
 /** Mixes a 4-tuple into a first probe position. */
@@ -157,13 +183,13 @@ function sameKey(a: usize, b: usize): bool {
   return true;
 }
 
-/** Claims the 4-tuple in the key area of `stack` as its own; the claim's index, or STATUS_NO_MEMORY. */
-export function claimMake(stack: u32): i32 {
+/** Claims, on one of its desks, the 4-tuple in the key area of `stack` as its own; the claim's index, or STATUS_NO_MEMORY. */
+export function claimMake(stack: u32, desk: u32): i32 {
   const key = stackAddress(stack) + STACK_KEY;
   const bucket = bucketOf(key);
   for (let probe: u32 = 0; probe < CLAIM_PROBES; probe++) {
     const index = (bucket + probe) & (CLAIM_CAPACITY - 1);
-    const claim = claimOf(stack, index);
+    const claim = claimOf(desk, index);
     const state = atomic.load<u32>(claim + CLAIM_STATE);
     if ((state & PHASE) != CLAIM_FREE) continue;
     memory.copy(claim + CLAIM_KEY, key, KEY_SIZE);
@@ -175,36 +201,36 @@ export function claimMake(stack: u32): i32 {
 }
 
 /** Whether an acceptor has matched the claim. */
-export function claimMatched(stack: u32, index: u32): bool {
-  return (atomic.load<u32>(claimOf(stack, index) + CLAIM_STATE) & PHASE) == CLAIM_MATCHED;
+export function claimMatched(desk: u32, index: u32): bool {
+  return (atomic.load<u32>(claimOf(desk, index) + CLAIM_STATE) & PHASE) == CLAIM_MATCHED;
 }
 
 /** Takes the claim back; false when an acceptor was faster: then it is matched and the Proposal is due. */
-export function claimWithdraw(stack: u32, index: u32): bool {
-  const claim = claimOf(stack, index) + CLAIM_STATE;
+export function claimWithdraw(desk: u32, index: u32): bool {
+  const claim = claimOf(desk, index) + CLAIM_STATE;
   const state = atomic.load<u32>(claim);
   if ((state & PHASE) != CLAIM_CLAIMED) return false;
   return atomic.cmpxchg<u32>(claim, state, state & ~PHASE) == state;
 }
 
 /** Frees a matched claim; by the client, once it has seen the match. */
-export function claimFree(stack: u32, index: u32): void {
-  const claim = claimOf(stack, index) + CLAIM_STATE;
+export function claimFree(desk: u32, index: u32): void {
+  const claim = claimOf(desk, index) + CLAIM_STATE;
   atomic.store<u32>(claim, atomic.load<u32>(claim) & ~PHASE);
 }
 
 /**
- * Matches the 4-tuple in the key area of `acceptor` with a claim of `client`.
+ * Matches the 4-tuple in the key area of `acceptor` with a claim on a client's desk.
  *
  * Returns: true when the connection is the client's and now matched.
  * Order:   SYNC POINT claim: the key before the phase. The generation in the state word makes the compare-and-swap fail
  *          when the claim was reused between look and swap.
  */
-export function claimMatch(acceptor: u32, client: u32): bool {
+export function claimMatch(acceptor: u32, desk: u32): bool {
   const key = stackAddress(acceptor) + STACK_KEY;
   const bucket = bucketOf(key);
   for (let probe: u32 = 0; probe < CLAIM_PROBES; probe++) {
-    const claim = claimOf(client, (bucket + probe) & (CLAIM_CAPACITY - 1));
+    const claim = claimOf(desk, bucket + probe);
     const state = atomic.load<u32>(claim + CLAIM_STATE);
     if ((state & PHASE) != CLAIM_CLAIMED || !sameKey(claim + CLAIM_KEY, key)) continue;
     const matched = (state & ~PHASE) | CLAIM_MATCHED;

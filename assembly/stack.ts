@@ -4,35 +4,50 @@
  * Owns acquiring, releasing and reaping. Reaping is done by the parent of a dead thread, after it has stopped for good.
  */
 import { stackAddress } from "./conn";
-import { cqPending } from "./cq";
+import { boxOf, cqControl, cqPending, cqUnheard } from "./cq";
 import { dmbReap } from "./dmb";
 import { doorbellArm, doorbellDisarm, doorbellRing } from "./doorbell";
-import { listenersReap } from "./rendezvous";
+import { deskReset, listenersReap } from "./rendezvous";
 import {
   ARMED_NONE,
-  CONTROL_RENDEZVOUS,
   STACK_FREE,
   STACK_LIVE,
   STACK_REAPING,
   STATUS_NO_MEMORY,
 } from "./shared/codes";
 import {
-  CLAIM_CAPACITY,
-  CLAIM_SIZE,
-  CLAIM_STATE,
+  BOX_BITS,
+  BOX_DESK,
+  BOX_SUMMARY,
   PENDING_BYTES,
   STACK_ARMED,
   STACK_BELL,
   STACK_BITS,
+  STACK_BOX_MASK,
+  STACK_BOXES,
   STACK_CAPACITY,
-  STACK_CLAIMS,
   STACK_CONTROL,
-  STACK_INTENTS,
+  STACK_DESK,
   STACK_OWNER,
   STACK_PEERS,
   STACK_STATE,
   STACK_SUMMARY,
 } from "./shared/layout";
+
+function clearBits(bits: usize): void {
+  for (let word: usize = 0; word < <usize>PENDING_BYTES; word += 8) {
+    if (load<u64>(bits + word) != 0) atomic.store<u64>(bits + word, 0);
+  }
+}
+
+/** Clears a box, as its owner: nothing of an earlier stack stays. */
+function clearBox(box: usize): void {
+  atomic.store<u32>(box + STACK_ARMED, ARMED_NONE);
+  atomic.store<u32>(box + STACK_CONTROL, 0);
+  atomic.store<u64>(box + BOX_SUMMARY, 0);
+  clearBits(box + BOX_BITS);
+  deskReset(box + BOX_DESK);
+}
 
 /** Clears the words that peers write or read. The bell stays: its descriptor belongs to the slot for good. */
 function reset(stack: usize): void {
@@ -41,20 +56,13 @@ function reset(stack: usize): void {
   store<u64>(stack + STACK_PEERS, 0);
   for (let peer: u32 = 0; peer < STACK_CAPACITY; peer++) {
     atomic.store<u64>(stack + STACK_SUMMARY + peer * 64, 0);
-    // An intent that was open is closed: begun is what it was, closed catches up.
-    const begun = atomic.load<u32>(stack + STACK_INTENTS + peer * 8);
-    atomic.store<u32>(stack + STACK_INTENTS + peer * 8 + 4, begun);
-    for (let word: u32 = 0; word < PENDING_BYTES; word += 8) {
-      const bits = stack + STACK_BITS + peer * PENDING_BYTES + word;
-      if (load<u64>(bits) != 0) atomic.store<u64>(bits, 0);
-    }
+    clearBits(stack + STACK_BITS + peer * PENDING_BYTES);
   }
-  for (let claim: u32 = 0; claim < CLAIM_CAPACITY; claim++) {
-    const state = stack + STACK_CLAIMS + claim * CLAIM_SIZE + CLAIM_STATE;
-    // The generation stays, so that an acceptor half way through a match cannot hit a later claim.
-    const word = load<u32>(state);
-    if ((word & 0xf) != 0) atomic.store<u32>(state, word & ~0xf);
+  deskReset(stack + STACK_DESK);
+  for (let boxes = load<u64>(stack + STACK_BOX_MASK); boxes != 0; boxes &= boxes - 1) {
+    clearBox(boxOf(stack, <u32>ctz(boxes)));
   }
+  store<u64>(stack + STACK_BOX_MASK, 0);
 }
 
 /** Where in the owner word the thread and its ancestor stand. No thread is its own ancestor, so the word is never 0. */
@@ -144,17 +152,42 @@ export function stackReap(slot: u32, actor: u32, spareFresh: bool): u32 {
   return 0;
 }
 
-/** Tells stack `slot` to look at the rendezvous words; EVENT_RING when the host has to ring its bell. */
-export function stackNudge(slot: u32): u32 {
-  const stack = stackAddress(slot);
-  atomic.or<u32>(stack + STACK_CONTROL, CONTROL_RENDEZVOUS);
-  return doorbellRing(stack + STACK_ARMED);
+/**
+ * Sets control bits for a stack; EVENT_RING when the host has to ring its bell.
+ *
+ * Takes: door, address of its block, or of its box where it lives in another process: both hold the words alike.
+ */
+export function doorNudge(door: u32, bits: u32): u32 {
+  atomic.or<u32>(<usize>door + STACK_CONTROL, bits);
+  return doorbellRing(<usize>door + STACK_ARMED);
+}
+
+/** Awake again, after connArm. */
+export function doorDisarm(door: u32): void {
+  doorbellDisarm(<usize>door + STACK_ARMED);
+}
+
+/** Door of a stack of this process. */
+export function stackDoor(slot: u32): u32 {
+  return <u32>stackAddress(slot);
 }
 
 /** Takes the control bits of the own stack. */
 export function stackControl(slot: u32): u32 {
-  const control = stackAddress(slot) + STACK_CONTROL;
-  return atomic.load<u32>(control) == 0 ? 0 : atomic.xchg<u32>(control, 0);
+  return cqControl(stackAddress(slot));
+}
+
+/** Own box `n` lies at `box`, fresh; 0: it is gone. From here on polling and arming include it. */
+export function stackSetBox(slot: u32, n: u32, box: u32): void {
+  const stack = stackAddress(slot);
+  const bit = <u64>1 << <u64>n;
+  const others = load<u64>(stack + STACK_BOX_MASK) & ~bit;
+  // The mask first and last: a reaper clears what the mask says is there.
+  store<u64>(stack + STACK_BOX_MASK, others);
+  store<u32>(stack + STACK_BOXES + n * 4, box);
+  if (box == 0) return;
+  clearBox(<usize>box);
+  store<u64>(stack + STACK_BOX_MASK, others | bit);
 }
 
 /** Descriptor + 1 of the write end of the slot's bell; 0 when it has none. */
@@ -166,6 +199,14 @@ export function stackSetBell(slot: u32, descriptorPlusOne: u32): void {
   atomic.store<u32>(stackAddress(slot) + STACK_BELL, descriptorPlusOne);
 }
 
+/** Sets the doorbell words of stack and boxes. */
+function armAll(stack: usize, how: u32): void {
+  doorbellArm(stack + STACK_ARMED, how);
+  for (let boxes = load<u64>(stack + STACK_BOX_MASK); boxes != 0; boxes &= boxes - 1) {
+    doorbellArm(boxOf(stack, <u32>ctz(boxes)) + STACK_ARMED, how);
+  }
+}
+
 /**
  * Arms the doorbell, then looks once more.
  *
@@ -174,19 +215,22 @@ export function stackSetBell(slot: u32, descriptorPlusOne: u32): void {
  */
 export function stackArm(slot: u32, how: u32): bool {
   const stack = stackAddress(slot);
-  doorbellArm(stack + STACK_ARMED, how);
+  armAll(stack, how);
   if (!cqPending(stack)) return true;
-  doorbellDisarm(stack + STACK_ARMED);
+  stackDisarm(slot);
   return false;
 }
 
 /** Whether the stack is armed although there is news: true for good only if a ring was lost. */
 export function stackStuck(slot: u32): bool {
-  const stack = stackAddress(slot);
-  return atomic.load<u32>(stack + STACK_ARMED) != ARMED_NONE && cqPending(stack);
+  return cqUnheard(stackAddress(slot));
 }
 
-/** Awake again; false when a peer's ring is under way. */
+/** Awake again; false when a ring of another stack of this process is under way. */
 export function stackDisarm(slot: u32): bool {
-  return doorbellDisarm(stackAddress(slot) + STACK_ARMED);
+  const stack = stackAddress(slot);
+  for (let boxes = load<u64>(stack + STACK_BOX_MASK); boxes != 0; boxes &= boxes - 1) {
+    doorbellDisarm(boxOf(stack, <u32>ctz(boxes)) + STACK_ARMED);
+  }
+  return doorbellDisarm(stack + STACK_ARMED);
 }

@@ -29,6 +29,7 @@ export const EVENT_SIGNAL: u32 = 64; // a consumer update was sent
 
 // Statuses, as i32.
 export const STATUS_OK: i32 = 0;
+export const STATUS_TELL: i32 = 1; // detached, and its owner waits to hear of it
 export const STATUS_NO_MEMORY: i32 = -1; // no run of free blocks, or no free table entry
 export const STATUS_UNKNOWN: i32 = -2; // no such token, slot or entry, or it is dying
 export const STATUS_BUSY: i32 = -3; // already attached, or taken by somebody else
@@ -45,6 +46,24 @@ export const DMB_ATTACHED: u32 = 2;
 export const DMB_HELD: u32 = 8; // was attached at least once, or never will be
 export const DMB_BUSY: u32 = 4; // being allocated or freed by the owner named in the same word
 
+/** Attacher of a DMB that a stack of another process holds. */
+export const DMB_REMOTE: u32 = 0x7f;
+
+// HEAD_LINK: a state, and above it bits of the token.
+export const HEAD_STATE: u32 = 7;
+export const HEAD_FREE: u32 = 0;
+export const HEAD_REGISTERED: u32 = 1;
+export const HEAD_ATTACHED: u32 = 2;
+export const HEAD_DETACHED: u32 = 3;
+export const HEAD_UNWANTED: u32 = 4; // attached, and its owner has let go
+
+// Kinds of extents.
+export const EXTENT_FREE: u32 = 0;
+export const EXTENT_BUSY: u32 = 1;
+export const EXTENT_OWN: u32 = 2; // DMBs of ours, for the stacks of one peer process
+export const EXTENT_PEER: u32 = 3; // DMBs of a peer process
+export const EXTENT_BOX: u32 = 4; // a box, of ours or of a peer
+
 // STACK_STATE phases.
 export const STACK_FREE: u32 = 0;
 export const STACK_LIVE: u32 = 1;
@@ -52,6 +71,7 @@ export const STACK_REAPING: u32 = 2;
 
 // STACK_CONTROL bits.
 export const CONTROL_RENDEZVOUS: u32 = 1; // a claim was matched, made or withdrawn, or an intent closed
+export const CONTROL_DETACHED: u32 = 2; // a peer in another process has let go of a DMB
 
 // Doorbell words.
 export const ARMED_NONE: u32 = 0; // awake

@@ -5,7 +5,7 @@
  */
 
 /** Changes with every change below or in codes.ts; threads whose wasm differs refuse to share an arena. */
-export const LAYOUT_VERSION: u32 = 2;
+export const LAYOUT_VERSION: u32 = 3;
 
 /** WebAssembly page, bytes. */
 export const WASM_PAGE_SIZE: u32 = 65536;
@@ -18,6 +18,17 @@ export const ARENA_DMBS_OFFSET: u32 = 76; // u32: DMB entries ever used (high-wa
 export const ARENA_GID_LO_OFFSET: u32 = 80; // u32: low half of the arena's random 64-bit GID
 export const ARENA_GID_HI_OFFSET: u32 = 84; // u32: high half
 export const ARENA_MAGIC: u32 = 0x534d4341;
+
+// Extent table: runs of blocks with a memfd mapped over them. In the header page.
+export const EXTENT_TABLE_OFFSET: u32 = 4096;
+export const EXTENT_SIZE: u32 = 16;
+export const EXTENT_CAPACITY: u32 = 1024;
+export const EXTENT_STATE: u32 = 0; // u32: kind | pair << 8 | number << 16
+export const EXTENT_BASE: u32 = 4; // u32: arena address
+export const EXTENT_BLOCKS: u32 = 8; // u32: blocks, a power of two, at most EXTENT_MOST_BLOCKS
+export const EXTENT_TAG: u32 = 0x40000000; // block word of a free block of extent n: EXTENT_TAG | n
+export const EXTENT_MOST_BLOCKS: u32 = 1024;
+export const EXTENT_NUMBERS: u32 = 64; // extents of one side of a pair
 
 // Listener registry: who listens where.
 export const LISTENER_TABLE_OFFSET: u32 = 65536;
@@ -38,6 +49,7 @@ export const DMB_LENGTH: u32 = 8; // u32: bytes, CDC area included
 export const DMB_SLOT: u32 = 12; // u32: connection slot of the owner
 export const DMB_TOKEN: u32 = 16; // u64
 export const DMB_TOUCHED: u32 = 24; // u32: ring bytes that may be non-zero
+export const DMB_ZONE: u32 = 28; // u32: extent + 1 that the ring lies in; 0 = blocks of this arena
 export const DMB_CDC: u32 = 32; // CDC area, 32 bytes; packed here, apart from the ring, so that an idle ring keeps no page
 
 // Block table: one u32 for each allocation block; 0 = free, else DMB index + 1.
@@ -55,17 +67,22 @@ export const STACK_OWNER: u32 = 16; // u64: thread id | id of its nearest ancest
 export const STACK_ARMED: u32 = 64; // u32: doorbell word, a cache line of its own
 export const STACK_BELL: u32 = 128; // u32: descriptor of the bell's write end + 1; 0 = none
 export const STACK_CONTROL: u32 = 192; // u32: CONTROL_* bits, or-ed by peers
+export const STACK_BOXES: u32 = 512; // [64 × u32]: boxes of this stack, one for each peer process; private to the owner
+export const STACK_BOX_MASK: u32 = 320; // u64: which of them are there; private to the owner
 export const STACK_KEY: u32 = 256; // 40 bytes: address key argument; private to the owner
-export const STACK_INTENTS: u32 = 1024; // [64 × 8 bytes]: begun u32, closed u32, for each acceptor stack
 export const STACK_SUMMARY: u32 = 4096; // [64 × 64 bytes]: one u64 for each peer, a cache line each
 export const STACK_READY: u32 = 8192; // [16384 × u32]: slots drained by the last poll; private to the owner
 export const STACK_BITS: u32 = 73728; // [64 × 2048 bytes]: pending bits for each peer
-export const STACK_CLAIMS: u32 = 204800; // [2048 × 64 bytes]
-export const STACK_CONNS: u32 = 335872; // [16384 × 128 bytes]; private to the owner
+export const STACK_DESK: u32 = 204800; // this stack's intents and claims, for the stacks of its own process
+export const STACK_CONNS: u32 = 339968; // [16384 × 128 bytes]; private to the owner
 export const CONN_CAPACITY: u32 = 16384;
 export const CONN_SIZE: u32 = 128;
 export const PENDING_BYTES: u32 = 2048; // bits of one peer: CONN_CAPACITY / 8
 export const SUMMARY_SPAN: u32 = 4; // u64 words of pending bits for each summary bit
+
+// A desk: the words in which a client announces itself to acceptors.
+export const DESK_INTENTS: u32 = 0; // [64 × 8 bytes]: begun u32, closed u32, for each acceptor stack
+export const DESK_CLAIMS: u32 = 4096; // [2048 × 64 bytes]
 
 // Claims: a client's word that a TCP connection with this 4-tuple is its own and speaks SMC.
 export const CLAIM_SIZE: u32 = 64;
@@ -75,15 +92,38 @@ export const CLAIM_STATE: u32 = 0; // u32: phase | generation << 4
 export const CLAIM_KEY: u32 = 8; // 36 bytes
 export const KEY_SIZE: u32 = 40; // client address 16, server address 16, client port u16, server port u16, zero 4
 
+// A box: what the stacks of one peer process and one stack of this process share beside DMBs. In a memfd of its own.
+// The doorbell and control words lie as in a stack block.
+export const BOX_SUMMARY: u32 = 256; // u64: pending groups; or-ed by the peer, exchanged with 0 by the owner
+export const BOX_BITS: u32 = 2048; // [2048 bytes]: pending bits, likewise
+export const BOX_DESK: u32 = 4096; // the owner's desk for acceptors of the peer process
+export const BOX_BLOCKS: u32 = 16; // allocation blocks; the last ones are never touched
+
+// Pairs: peer processes. Words and their order belong to engine/pair-table.ts.
+export const PAIR_TABLE_OFFSET: u32 = 162660352;
+export const PAIR_SIZE: u32 = 2048;
+export const PAIR_CAPACITY: u32 = 64;
+
 // First block of the page allocator.
-export const BLOCKS_OFFSET: u32 = 162660352;
+export const BLOCKS_OFFSET: u32 = 162791424;
 
 // CDC area of a DMB, written by the peer alone. Source: net/smc SMC-D layout, smc-protocol §4.2.
-// differs: it lies in the DMB's table entry; the first CDC_SIZE bytes of the buffer stay unused, so that sizes agree.
+// differs: it lies in the DMB's table entry or, in an extent, in its head; the first CDC_SIZE bytes of the buffer stay
+// unused, so that sizes agree.
 export const CDC_PROD_OFFSET: u32 = 8; // u64: wrap u16 | count u32 << 16
 export const CDC_CONS_OFFSET: u32 = 16; // u64: wrap u16 | count u32 << 16 | producer flags << 48 | state flags << 56
 export const CDC_SIZE: u32 = 32;
 export const CDC_TYPE: u32 = 0xfe; // u8 at offset 0
+
+// Head of a DMB in an extent: what its owner tells a peer in another process. Head n stands at the extent's base + 64 n and
+// belongs to the DMB that begins with block n; it opens with the CDC area.
+export const HEAD_SIZE: u32 = 64;
+export const HEAD_LINK: u32 = 32; // u32: a HEAD_* state | bits 63-35 of the token << 3
+export const HEAD_SLOT: u32 = 36; // u32: connection slot of the owner
+export const HEAD_TOKEN: u32 = 40; // u64
+export const HEAD_STACK: u32 = 48; // u32: stack slot of the owner, in its process
+export const HEAD_LENGTH: u32 = 52; // u32: bytes, CDC area included
+export const HEAD_TOUCHED: u32 = 56; // u32: ring bytes that may be non-zero; by the attacher, a hint
 
 // Connection block, private to the owning stack.
 export const CONN_LOCAL: u32 = 0; // u32: address of the own CDC area

@@ -11,8 +11,18 @@ export interface Abi {
   arenaFreeBlocks(): number;
 
   /** Results below are i32: an index, or a negative STATUS_*. */
-  dmbRegister(owner: number, sizeClass: number, connSlot: number, randomLo: number, randomHi: number): number;
+  dmbRegister(
+    owner: number,
+    sizeClass: number,
+    connSlot: number,
+    randomLo: number,
+    randomHi: number,
+    zone?: number,
+  ): number;
   dmbAttach(stack: number, tokenLo: number, tokenHi: number): number;
+  dmbAttachPeer(stack: number, extent: number, tokenLo: number, tokenHi: number): number;
+  dmbReclaim(actor: number, gone: number): number;
+  dmbZone(index: number): number;
   dmbAttached(index: number): number;
   dmbDetach(stack: number, index: number): number;
   dmbUnregister(owner: number, index: number): number;
@@ -23,13 +33,25 @@ export interface Abi {
   dmbOwner(index: number): number;
   dmbSlot(index: number): number;
 
+  extentTake(blocks: number, kind: number, pair: number, number: number): number;
+  extentOpen(index: number): void;
+  extentGive(index: number): void;
+  extentKind(index: number): number;
+  extentPair(index: number): number;
+  extentNumber(index: number): number;
+  extentBase(index: number): number;
+  extentBlocks(index: number): number;
+
   stackAcquire(thread: number, parent: number): number;
   stackReap(slot: number, actor: number, spareFresh?: number): number;
   stackGeneration(slot: number): number;
   stackOfThread(thread: number): number;
   stackOfParent(parent: number): number;
   stackThread(slot: number): number;
-  stackNudge(slot: number): number;
+  stackDoor(slot: number): number;
+  stackSetBox(slot: number, n: number, box: number): void;
+  doorNudge(door: number, bits: number): number;
+  doorDisarm(door: number): void;
   stackControl(slot: number): number;
   stackBell(slot: number): number;
   stackSetBell(slot: number, descriptorPlusOne: number): void;
@@ -39,7 +61,7 @@ export interface Abi {
 
   connAddress(stack: number, slot: number): number;
   connOpen(stack: number, slot: number, localDmb: number): number;
-  connAttach(stack: number, conn: number, peerDmb: number, sndDmb: number): number;
+  connAttach(stack: number, conn: number, peerDmb: number, sndDmb: number, box?: number): number;
   connSignal(conn: number, flags: number): number;
   connSample(conn: number): number;
   connPeek(conn: number, offset: number): number;
@@ -47,6 +69,7 @@ export interface Abi {
   connPeerUnread(conn: number): number;
   connTouched(conn: number, peerDmb: number): void;
   connDrained(conn: number): number;
+  connArm(conn: number, box: number): number;
   connWait(stack: number, conn: number, timeoutNs: number, wanted: number): number;
   connSpin(conn: number, turns: number, wanted: number): number;
 
@@ -71,15 +94,17 @@ export interface Abi {
   listenerEnter(stack: number, port: number, wildcard: number): number;
   listenerLeave(stack: number, index: number): void;
   listenerFind(stack: number, port: number, from: number): number;
-  intentBegin(stack: number, acceptor: number): number;
-  intentClosed(stack: number, acceptor: number, sequence: number): void;
-  intentBegun(client: number, acceptor: number): number;
-  intentOpen(client: number, acceptor: number, sequence: number): number;
-  claimMake(stack: number): number;
-  claimMatched(stack: number, index: number): number;
-  claimWithdraw(stack: number, index: number): number;
-  claimFree(stack: number, index: number): void;
-  claimMatch(acceptor: number, client: number): number;
+  /** A desk is an address: stackDesk(), or one in a box. */
+  stackDesk(slot: number): number;
+  intentBegin(desk: number, acceptor: number): number;
+  intentClosed(desk: number, acceptor: number, sequence: number): void;
+  intentBegun(desk: number, acceptor: number): number;
+  intentOpen(desk: number, acceptor: number, sequence: number): number;
+  claimMake(stack: number, desk: number): number;
+  claimMatched(desk: number, index: number): number;
+  claimWithdraw(desk: number, index: number): number;
+  claimFree(desk: number, index: number): void;
+  claimMatch(acceptor: number, desk: number): number;
 
   moveInside(target: number, source: number, length: number): void;
 }

@@ -5,6 +5,8 @@ import {
   ARMED_BELL,
   ARMED_NONE,
   ARMED_NOTIFY,
+  CONTROL_DETACHED,
+  CONTROL_RENDEZVOUS,
   EVENT_READABLE,
   EVENT_RING,
   EVENT_STATE,
@@ -96,11 +98,12 @@ bell("every way of publishing rings: data, a consumer update, flags", () => {
 
 bell("a control bit rings and counts as news; taking it ends that", () => {
   const { rig, right } = scene();
+  const door = rig.abi.stackDoor(right.stack);
   rig.abi.stackArm(right.stack, ARMED_BELL);
-  assert.is(rig.abi.stackNudge(right.stack), EVENT_RING);
-  assert.is(rig.abi.stackNudge(right.stack), 0);
+  assert.is(rig.abi.doorNudge(door, CONTROL_RENDEZVOUS), EVENT_RING);
+  assert.is(rig.abi.doorNudge(door, CONTROL_DETACHED), 0);
   assert.is(rig.abi.stackArm(right.stack, ARMED_BELL), 0);
-  assert.is.not(rig.abi.stackControl(right.stack), 0);
+  assert.is(rig.abi.stackControl(right.stack), CONTROL_RENDEZVOUS | CONTROL_DETACHED, "each bit of each nudge");
   assert.is(rig.abi.stackControl(right.stack), 0);
   assert.is(rig.abi.stackArm(right.stack, ARMED_BELL), 1);
 });

@@ -6,6 +6,9 @@ import * as layout from "../../assembly/shared/layout.js";
 
 const map = suite("memory map");
 
+/** Bytes of a desk. */
+const DESK_END = layout.DESK_CLAIMS + layout.CLAIM_CAPACITY * layout.CLAIM_SIZE;
+
 /** Regions in order: [start, end). A region may end before the next one starts, never after. */
 function inOrder(regions: readonly (readonly [name: string, start: number, length: number])[], end: number): void {
   let at = 0;
@@ -22,10 +25,12 @@ map("the arena: tables, stack blocks, allocation blocks", () => {
   inOrder(
     [
       ["header", layout.ARENA_READY_OFFSET, 64],
+      ["extents", layout.EXTENT_TABLE_OFFSET, layout.EXTENT_CAPACITY * layout.EXTENT_SIZE],
       ["listeners", layout.LISTENER_TABLE_OFFSET, layout.LISTENER_CAPACITY * layout.LISTENER_SIZE],
       ["DMB table", layout.DMB_TABLE_OFFSET, layout.DMB_CAPACITY * layout.DMB_ENTRY_SIZE],
       ["block table", layout.BLOCK_TABLE_OFFSET, layout.BLOCK_TABLE_CAPACITY * 4],
       ["stacks", layout.STACK_TABLE_OFFSET, layout.STACK_CAPACITY * layout.STACK_SIZE],
+      ["pairs", layout.PAIR_TABLE_OFFSET, layout.PAIR_CAPACITY * layout.PAIR_SIZE],
     ],
     layout.BLOCKS_OFFSET,
   );
@@ -46,11 +51,12 @@ map("a stack block: every area holds what its capacities say", () => {
       ["bell", layout.STACK_BELL, 4],
       ["control", layout.STACK_CONTROL, 4],
       ["key", layout.STACK_KEY, layout.KEY_SIZE],
-      ["intents", layout.STACK_INTENTS, layout.STACK_CAPACITY * 8],
+      ["mask of boxes", layout.STACK_BOX_MASK, 8],
+      ["boxes", layout.STACK_BOXES, layout.PAIR_CAPACITY * 4],
       ["summaries", layout.STACK_SUMMARY, layout.STACK_CAPACITY * 64],
       ["ready list", layout.STACK_READY, layout.CONN_CAPACITY * 4],
       ["pending bits", layout.STACK_BITS, layout.STACK_CAPACITY * layout.PENDING_BYTES],
-      ["claims", layout.STACK_CLAIMS, layout.CLAIM_CAPACITY * layout.CLAIM_SIZE],
+      ["desk", layout.STACK_DESK, DESK_END],
       ["connections", layout.STACK_CONNS, layout.CONN_CAPACITY * layout.CONN_SIZE],
     ],
     layout.STACK_SIZE,
@@ -58,12 +64,66 @@ map("a stack block: every area holds what its capacities say", () => {
   assert.is(layout.PENDING_BYTES * 8, layout.CONN_CAPACITY);
   assert.is(layout.PENDING_BYTES / 8 / layout.SUMMARY_SPAN, 64, "one summary word covers a peer's bits");
   assert.ok(layout.STACK_CAPACITY <= 64, "peers of a stack fit one u64");
+  assert.ok(layout.PAIR_CAPACITY <= 64, "and so do its boxes");
+});
+
+map("a desk: intents, then claims", () => {
+  inOrder(
+    [
+      ["intents", layout.DESK_INTENTS, layout.STACK_CAPACITY * 8],
+      ["claims", layout.DESK_CLAIMS, layout.CLAIM_CAPACITY * layout.CLAIM_SIZE],
+    ],
+    DESK_END,
+  );
+});
+
+map("a box: doorbell and control words where a stack block has them, then bits, then a desk", () => {
+  inOrder(
+    [
+      ["armed", layout.STACK_ARMED, 4],
+      ["control", layout.STACK_CONTROL, 4],
+      ["summary", layout.BOX_SUMMARY, 8],
+      ["pending bits", layout.BOX_BITS, layout.PENDING_BYTES],
+      ["desk", layout.BOX_DESK, DESK_END],
+    ],
+    layout.BOX_BLOCKS * layout.BLOCK_SIZE,
+  );
+});
+
+map("an extent: its heads lie before its DMBs, and a token has bits for each block and each extent", () => {
+  inOrder(
+    [
+      ["CDC area", 0, layout.CDC_SIZE],
+      ["link", layout.HEAD_LINK, 4],
+      ["slot", layout.HEAD_SLOT, 4],
+      ["token", layout.HEAD_TOKEN, 8],
+      ["stack", layout.HEAD_STACK, 4],
+      ["length", layout.HEAD_LENGTH, 4],
+      ["touched", layout.HEAD_TOUCHED, 4],
+    ],
+    layout.HEAD_SIZE,
+  );
+  inOrder(
+    [
+      ["state", layout.EXTENT_STATE, 4],
+      ["base", layout.EXTENT_BASE, 4],
+      ["blocks", layout.EXTENT_BLOCKS, 4],
+    ],
+    layout.EXTENT_SIZE,
+  );
+  assert.is(layout.HEAD_TOKEN % 8, 0);
+  assert.ok(layout.EXTENT_MOST_BLOCKS <= 1 << 10 && layout.EXTENT_NUMBERS <= 1 << 6);
+  // A tag of the block table is one of: free, a DMB's index + 1, an extent's free block, an extent's own block.
+  assert.ok(layout.DMB_CAPACITY < layout.EXTENT_TAG);
+  assert.is(layout.EXTENT_TAG & (2 * layout.EXTENT_CAPACITY - 1), 0);
 });
 
 map("words that different threads write lie on different cache lines", () => {
   const line = (offset: number): number => Math.floor(offset / 64);
   const hot = [layout.STACK_STATE, layout.STACK_ARMED, layout.STACK_BELL, layout.STACK_CONTROL, layout.STACK_KEY];
   assert.is(new Set(hot.map(line)).size, hot.length);
+  const box = [layout.STACK_ARMED, layout.STACK_CONTROL, layout.BOX_SUMMARY, layout.BOX_BITS, layout.BOX_DESK];
+  assert.is(new Set(box.map(line)).size, box.length);
   for (const start of [layout.STACK_SIZE, layout.STACK_TABLE_OFFSET, layout.STACK_SUMMARY, layout.DMB_TABLE_OFFSET])
     assert.is(start % 64, 0);
 });
@@ -88,6 +148,8 @@ map("entries of the tables: words aligned, within their entry", () => {
       ["slot", layout.DMB_SLOT, 4],
       ["token", layout.DMB_TOKEN, 8],
       ["touched", layout.DMB_TOUCHED, 4],
+      ["zone", layout.DMB_ZONE, 4],
+      ["CDC area", layout.DMB_CDC, layout.CDC_SIZE],
     ],
     layout.DMB_ENTRY_SIZE,
   );
@@ -120,8 +182,15 @@ map("flags of a word do not overlap, and events are told apart", () => {
     }
     assert.ok(seen > 0);
   };
-  for (const names of [/^EVENT_/, /^PROD_(?!FLAGS)/, /^STATE_(?!FLAGS)/, /^CONN_/, /^DMB_/, /^CONTROL_/])
+  for (const names of [/^EVENT_/, /^PROD_(?!FLAGS)/, /^STATE_(?!FLAGS)/, /^CONN_/, /^DMB_(?!REMOTE)/, /^CONTROL_/])
     disjoint(names);
+});
+
+map("states of a head fit beside the bits of the token, and no stack has the number of a remote attacher", () => {
+  const states = Object.entries(codes).filter(([name]) => /^HEAD_(?!STATE)/.test(name));
+  assert.is(new Set(states.map(([, state]) => state)).size, states.length);
+  for (const [name, state] of states) assert.is(state & ~codes.HEAD_STATE, 0, name);
+  assert.ok(codes.DMB_REMOTE >= layout.STACK_CAPACITY && codes.DMB_REMOTE <= 0x7f);
 });
 
 map.run();

@@ -7,11 +7,11 @@ import {
   CLAIM_PROBES,
   CLAIM_SIZE,
   CLAIM_STATE,
+  DESK_CLAIMS,
+  DESK_INTENTS,
   LISTENER_CAPACITY,
-  STACK_CLAIMS,
-  STACK_INTENTS,
 } from "../../assembly/shared/layout.js";
-import { keyView, stackWord } from "../../src/engine/memory.js";
+import { keyView } from "../../src/engine/memory.js";
 import { prngFor } from "../support/prng.js";
 import { Rig } from "./rig.js";
 
@@ -26,6 +26,8 @@ class Scene {
   readonly abi = this.rig.abi;
   readonly left = this.rig.stack(1);
   readonly right = this.rig.stack(2);
+  /** Where the left stack announces itself. */
+  readonly desk = this.abi.stackDesk(this.left);
 
   /** Writes the key argument of a stack. */
   key(
@@ -63,12 +65,12 @@ class Scene {
 
   claim(clientPort: number): number {
     this.key(this.left, HOME, 80, HOME, clientPort);
-    return this.abi.claimMake(this.left);
+    return this.abi.claimMake(this.left, this.desk);
   }
 
   match(clientPort: number): number {
     this.key(this.right, HOME, 80, HOME, clientPort);
-    return this.abi.claimMatch(this.right, this.left);
+    return this.abi.claimMatch(this.right, this.desk);
   }
 }
 
@@ -139,29 +141,29 @@ listeners("a full registry says so; an entry that leaves makes room", () => {
 const intents = suite("intents");
 
 intents("open from begin to close, each acceptor for itself", () => {
-  const { abi, left, right } = new Scene();
-  assert.is(abi.intentOpen(left, right, abi.intentBegun(left, right)), 0, "none yet");
-  const first = abi.intentBegin(left, right);
-  const second = abi.intentBegin(left, right);
+  const { abi, desk, left, right } = new Scene();
+  assert.is(abi.intentOpen(desk, right, abi.intentBegun(desk, right)), 0, "none yet");
+  const first = abi.intentBegin(desk, right);
+  const second = abi.intentBegin(desk, right);
   assert.is(second, first + 1);
-  assert.is(abi.intentBegun(left, right), second);
-  assert.is(abi.intentOpen(left, right, second), 1);
-  assert.is(abi.intentOpen(left, left, abi.intentBegun(left, left)), 0);
-  abi.intentClosed(left, right, first);
-  assert.is(abi.intentOpen(left, right, first), 0);
-  assert.is(abi.intentOpen(left, right, second), 1);
-  abi.intentClosed(left, right, second);
-  assert.is(abi.intentOpen(left, right, second), 0);
+  assert.is(abi.intentBegun(desk, right), second);
+  assert.is(abi.intentOpen(desk, right, second), 1);
+  assert.is(abi.intentOpen(desk, left, abi.intentBegun(desk, left)), 0);
+  abi.intentClosed(desk, right, first);
+  assert.is(abi.intentOpen(desk, right, first), 0);
+  assert.is(abi.intentOpen(desk, right, second), 1);
+  abi.intentClosed(desk, right, second);
+  assert.is(abi.intentOpen(desk, right, second), 0);
 });
 
 intents("sequence numbers go round", () => {
-  const { abi, rig, left, right } = new Scene();
-  for (const offset of [0, 4]) rig.setU32(stackWord(left, STACK_INTENTS) + right * 8 + offset, 0xffff_ffff);
-  const sequence = abi.intentBegin(left, right);
+  const { abi, rig, desk, right } = new Scene();
+  for (const offset of [0, 4]) rig.setU32(desk + DESK_INTENTS + right * 8 + offset, 0xffff_ffff);
+  const sequence = abi.intentBegin(desk, right);
   assert.is(sequence, 0);
-  assert.is(abi.intentOpen(left, right, sequence), 1);
-  abi.intentClosed(left, right, sequence);
-  assert.is(abi.intentOpen(left, right, sequence), 0);
+  assert.is(abi.intentOpen(desk, right, sequence), 1);
+  abi.intentClosed(desk, right, sequence);
+  assert.is(abi.intentOpen(desk, right, sequence), 0);
 });
 
 const claims = suite("claims");
@@ -170,9 +172,9 @@ claims("matched by the acceptor of the same 4-tuple, once", () => {
   const scene = new Scene();
   const index = scene.claim(5000);
   assert.is(scene.match(5001), 0);
-  assert.is(scene.abi.claimMatched(scene.left, index), 0);
+  assert.is(scene.abi.claimMatched(scene.desk, index), 0);
   assert.is(scene.match(5000), 1);
-  assert.is(scene.abi.claimMatched(scene.left, index), 1);
+  assert.is(scene.abi.claimMatched(scene.desk, index), 1);
   assert.is(scene.match(5000), 0, "a second acceptor gets nothing");
 });
 
@@ -184,31 +186,31 @@ claims("every bit of the key counts", () => {
   for (let bit = 0; bit < 36 * 8; bit++) {
     const byte = bit >> 3;
     key.setUint8(byte, key.getUint8(byte) ^ (1 << (bit & 7)));
-    assert.is(scene.abi.claimMatch(scene.right, scene.left), 0, `bit ${bit}`);
+    assert.is(scene.abi.claimMatch(scene.right, scene.desk), 0, `bit ${bit}`);
     key.setUint8(byte, key.getUint8(byte) ^ (1 << (bit & 7)));
   }
-  assert.is(scene.abi.claimMatch(scene.right, scene.left), 1);
+  assert.is(scene.abi.claimMatch(scene.right, scene.desk), 1);
 });
 
 claims("withdrawn: not matched any more; matched: not withdrawn any more", () => {
   const scene = new Scene();
   const first = scene.claim(1);
-  assert.is(scene.abi.claimWithdraw(scene.left, first), 1);
+  assert.is(scene.abi.claimWithdraw(scene.desk, first), 1);
   assert.is(scene.match(1), 0);
-  assert.is(scene.abi.claimWithdraw(scene.left, first), 0, "only once");
+  assert.is(scene.abi.claimWithdraw(scene.desk, first), 0, "only once");
   const second = scene.claim(2);
   assert.is(scene.match(2), 1);
-  assert.is(scene.abi.claimWithdraw(scene.left, second), 0);
-  assert.is(scene.abi.claimMatched(scene.left, second), 1);
+  assert.is(scene.abi.claimWithdraw(scene.desk, second), 0);
+  assert.is(scene.abi.claimMatched(scene.desk, second), 1);
 });
 
 claims("a freed claim is used again under the next generation", () => {
   const scene = new Scene();
   const index = scene.claim(1);
-  const state = stackWord(scene.left, STACK_CLAIMS) + index * CLAIM_SIZE + CLAIM_STATE;
+  const state = scene.desk + DESK_CLAIMS + index * CLAIM_SIZE + CLAIM_STATE;
   const stale = scene.rig.u32(state);
   scene.match(1);
-  scene.abi.claimFree(scene.left, index);
+  scene.abi.claimFree(scene.desk, index);
   assert.is(scene.match(1), 0);
   assert.is(scene.claim(1), index);
   assert.is.not(scene.rig.u32(state), stale, "an acceptor that looked at the earlier one fails its swap");
@@ -245,14 +247,14 @@ claims("random claims, matches and withdrawals agree with a plain account", () =
         break;
       case 2:
         if (claim === undefined) break;
-        assert.is(scene.abi.claimWithdraw(scene.left, claim.index), claim.matched ? 0 : 1);
+        assert.is(scene.abi.claimWithdraw(scene.desk, claim.index), claim.matched ? 0 : 1);
         if (!claim.matched) open.delete(port);
         break;
       default:
         if (claim === undefined) break;
-        assert.is(scene.abi.claimMatched(scene.left, claim.index), claim.matched ? 1 : 0);
+        assert.is(scene.abi.claimMatched(scene.desk, claim.index), claim.matched ? 1 : 0);
         if (!claim.matched) break;
-        scene.abi.claimFree(scene.left, claim.index);
+        scene.abi.claimFree(scene.desk, claim.index);
         open.delete(port);
     }
   }

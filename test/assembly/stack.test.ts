@@ -3,6 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
   ARMED_BELL,
+  CONTROL_RENDEZVOUS,
   DMB_BUSY,
   EVENT_RING,
   LISTENER_BUSY,
@@ -133,13 +134,15 @@ reaping("listeners, claims, intents, control bits and doorbell of the dead are g
   const actor = abi.stackAcquire(1, NOBODY);
   const dead = abi.stackAcquire(2, NOBODY);
   abi.listenerEnter(dead, 80, 0);
-  assert.ok(abi.claimMake(dead) >= 0);
-  const sequence = abi.intentBegin(dead, actor);
+  const desk = abi.stackDesk(dead);
+  assert.ok(abi.claimMake(dead, desk) >= 0);
+  const sequence = abi.intentBegin(desk, actor);
+  assert.is(abi.doorNudge(abi.stackDoor(dead), CONTROL_RENDEZVOUS), 0);
   abi.stackArm(dead, ARMED_BELL);
   abi.stackReap(dead, actor);
   assert.is(abi.listenerFind(actor, 80, 0), -1);
-  assert.is(abi.claimMatch(actor, dead), 0);
-  assert.is(abi.intentOpen(dead, actor, sequence), 0);
+  assert.is(abi.claimMatch(actor, desk), 0);
+  assert.is(abi.intentOpen(desk, actor, sequence), 0);
   assert.is(abi.stackAcquire(3, NOBODY), dead);
   assert.is(abi.stackControl(dead), 0);
   assert.is(abi.stackDisarm(dead), 0);
@@ -155,7 +158,7 @@ reaping("a sleeper that is told by way of its bell can still be woken afterwards
   rig.abi.stackReap(dead, actor);
   const armed = rig.u32(stackWord(sleeper, STACK_ARMED));
   assert.is(armed, ARMED_BELL, "its arming was taken, and nobody was asked to ring");
-  assert.is(rig.abi.stackNudge(sleeper), EVENT_RING);
+  assert.is(rig.abi.doorNudge(rig.abi.stackDoor(sleeper), CONTROL_RENDEZVOUS), EVENT_RING);
 });
 
 reaping("the bell's descriptor stays with the slot", () => {
