@@ -28,6 +28,17 @@ export function makeBell(libc: Libc, previous: number, onRing: () => void): numb
     libc.close(fresh);
     writeEnd = previous;
   }
+  watchBell(readEnd, onRing, () => {});
+  return writeEnd;
+}
+
+/**
+ * Listens to the read end of a bell without keeping the loop alive.
+ *
+ * Takes:   onRing, called once for any number of rings since the last call; onEnd, called when nobody has the write end any
+ *          more, or when the returned socket was destroyed.
+ */
+export function watchBell(readEnd: number, onRing: () => void, onEnd: () => void): Socket {
   const options = {
     fd: readEnd,
     readable: true,
@@ -42,7 +53,8 @@ export function makeBell(libc: Libc, previous: number, onRing: () => void): numb
   };
   const socket = new Socket(options);
   socket.on("error", () => {});
+  socket.on("close", onEnd);
   socket.resume();
   socket.unref();
-  return writeEnd;
+  return socket;
 }

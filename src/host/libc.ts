@@ -23,7 +23,7 @@ const MADV_DONTNEED = 4;
 const ARCHITECTURES: readonly string[] = ["x64", "arm64"];
 
 /** Code of the errors that are a refusing system. */
-const REFUSED: ErrorCode = "SMC_NO_ARENA";
+const REFUSED: ErrorCode = "SMC_SYSTEM";
 
 type ForeignFunction = (...args: unknown[]) => unknown;
 
@@ -180,6 +180,9 @@ export function systemError(call: string, errno: number = lastErrno()): SmcError
   const symbol = getSystemErrorName(-errno);
   return new SmcError(REFUSED, `${call} failed with ${symbol}`, { call, errno: symbol });
 }
+
+/** Closes a descriptor that libc gave: Node keeps book of its own in Workers, and would warn of one that it does not know. */
+export const closeDescriptor = libcFunction<(descriptor: number) => number>("int close(int fd)");
 
 /** fcntl(2) of a descriptor: the one variadic call, so that its argument's type goes with it. */
 export const fcntl = libcFunction<

@@ -6,10 +6,10 @@
  * it is mapped, so that no peer can cause a SIGBUS. A range is only ever mapped over; there is no way to unmap one.
  * Source: memfd_create(2), fcntl(2) on file sealing, mmap(2), madvise(2).
  */
-import { closeSync, fstatSync } from "node:fs";
+import { fstatSync } from "node:fs";
 import { constants } from "node:os";
 import { SmcError } from "../errors.js";
-import { fcntl, lastErrno, libcFunction, systemError } from "./libc.js";
+import { closeDescriptor, fcntl, lastErrno, libcFunction, systemError } from "./libc.js";
 
 /** Linux constants, the same on x64 and arm64. */
 const MFD_CLOEXEC = 0x1;
@@ -102,7 +102,7 @@ function openMemfd(name: string): number {
 }
 
 function discarded(descriptor: number, error: SmcError): SmcError {
-  closeSync(descriptor);
+  closeDescriptor(descriptor);
   return error;
 }
 

@@ -15,10 +15,10 @@
  *
  * Source: unix(7), cmsg(3), recvmsg(2), poll(2).
  */
-import { closeSync } from "node:fs";
+import { closeSync, constants as files, openSync } from "node:fs";
 import { constants } from "node:os";
 import { SmcError } from "../errors.js";
-import { addressOf, fcntl, libcFunction, systemError, uninterrupted } from "./libc.js";
+import { addressOf, closeDescriptor, fcntl, lastErrno, libcFunction, systemError, uninterrupted } from "./libc.js";
 
 const { EAGAIN, EBADF, EFAULT, EINVAL, ENOBUFS, ENOMEM, ENOTSOCK } = constants.errno;
 /** Too many descriptors on their way; Node has no name for it. */
@@ -39,6 +39,7 @@ const SO_PEERCRED = 17;
 const SO_DOMAIN = 39;
 const SCM_RIGHTS = 1;
 const F_DUPFD_CLOEXEC = 1030;
+const O_PATH = 0o10000000;
 const POLLIN = 0x1;
 const POLLNVAL = 0x20;
 
@@ -65,7 +66,7 @@ const SOCKADDR_PATH_OFFSET = 2;
 
 /** Longest path of a unix socket, bytes; its 108th is the zero at the end. */
 const PATH_LIMIT = 107;
-/** Descriptors that one receive has room for. */
+/** Descriptors that one frame carries. */
 const DESCRIPTOR_LIMIT = 4;
 /** What SO_PEERCRED says of a socket that has no peer process. */
 const NO_UID = 0xffff_ffff;
@@ -110,45 +111,77 @@ const poll = libcFunction<(descriptors: Uint8Array, count: number, timeoutMs: nu
 /**
  * A socket connected to the listener at `path`, non-blocking and close-on-exec, the caller's to close.
  *
- * Takes:   a path of 1 to 107 bytes; a longer one is reached by way of /proc/self/fd.
+ * Takes:   a path of 1 to 107 bytes; a longer one is reached by way of /proc/self/fd. A symbolic link is not followed.
  * Returns: its descriptor; undefined where nobody listens, the backlog is full or the caller may not.
  * Errors:  SmcError EINVAL for a path that is none; SmcError where the system grants no socket.
  */
 export function connectUnix(path: string): number | undefined {
+  const { descriptor } = tryConnect(path);
+  return descriptor;
+}
+
+/** Whether a path names a socket that nobody listens on any more: not one that is only busy. Errors: as connectUnix. */
+export function isAbandoned(path: string): boolean {
+  const { descriptor, errno } = tryConnect(path);
+  if (descriptor !== undefined) closeDescriptor(descriptor);
+  return errno === constants.errno.ECONNREFUSED;
+}
+
+function tryConnect(path: string): { readonly descriptor: number | undefined; readonly errno: number } {
   const length = Buffer.byteLength(path);
   if (length === 0 || length > PATH_LIMIT || path.includes("\0")) {
     throw new SmcError("EINVAL", `${length} bytes are no path of a unix socket, which has 1 to ${PATH_LIMIT}`, {
       path,
     });
   }
-  const address = Buffer.alloc(SOCKADDR_PATH_OFFSET + length + 1);
+  let place: number;
+  try {
+    place = openSync(path, O_PATH | files.O_NOFOLLOW);
+  } catch (error) {
+    return { descriptor: undefined, errno: -((error as NodeJS.ErrnoException).errno ?? 0) };
+  }
+  try {
+    return connectTo(`/proc/self/fd/${place}`);
+  } finally {
+    closeSync(place);
+  }
+}
+
+/** Takes: the way to an inode, so that a link put in its place leads nowhere. */
+function connectTo(path: string): { readonly descriptor: number | undefined; readonly errno: number } {
+  const address = Buffer.alloc(SOCKADDR_PATH_OFFSET + path.length + 1);
   address.writeUInt16LE(AF_UNIX, 0);
   address.write(path, SOCKADDR_PATH_OFFSET);
   const descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (descriptor === -1) throw systemError("socket");
-  if (connect(descriptor, address, address.length) === 0) return descriptor;
-  closeSync(descriptor);
-  return undefined;
+  if (connect(descriptor, address, address.length) === 0) return { descriptor, errno: 0 };
+  const errno = lastErrno();
+  closeDescriptor(descriptor);
+  return { descriptor: undefined, errno };
 }
 
 /** What becomes of a frame: taken whole; nothing of it was, try again later; the socket is of no use any more. */
 export type SendOutcome = "sent" | "full" | "closed";
 
 /**
- * Sends a frame, and a descriptor with it, in one call that never blocks and never raises SIGPIPE.
+ * Sends a frame, and descriptors with it, in one call that never blocks and never raises SIGPIPE.
  *
- * Takes:   a unix stream socket; 1 byte or more, up to 32 KiB if it is to be taken whole or not at all; a descriptor,
- *          which stays the caller's.
+ * Takes:   a unix stream socket; 1 byte or more, up to 32 KiB if it is to be taken whole or not at all; up to four
+ *          descriptors, which stay the caller's.
  * Returns: "closed" for a frame taken in part as well, since the stream is broken then: close the socket.
  * Errors:  SmcError where an argument is none: no such descriptor, no socket, an empty frame.
  */
-export function sendFrame(socketDescriptor: number, frame: Uint8Array, descriptor?: number): SendOutcome {
-  point(frame, descriptor === undefined ? 0 : controlSize(1));
-  if (descriptor !== undefined) {
-    control.writeBigUInt64LE(BigInt(CMSG_DATA_OFFSET + DESCRIPTOR_SIZE), 0);
+export function sendFrame(socketDescriptor: number, frame: Uint8Array, ...descriptors: readonly number[]): SendOutcome {
+  const count = descriptors.length;
+  if (count > DESCRIPTOR_LIMIT)
+    throw new SmcError("EINVAL", `${count} descriptors: one frame carries ${DESCRIPTOR_LIMIT}`, { count });
+  point(frame, count === 0 ? 0 : controlSize(count));
+  if (count > 0) {
+    control.writeBigUInt64LE(BigInt(CMSG_DATA_OFFSET + count * DESCRIPTOR_SIZE), 0);
     control.writeInt32LE(SOL_SOCKET, CMSG_LEVEL_OFFSET);
     control.writeInt32LE(SCM_RIGHTS, CMSG_TYPE_OFFSET);
-    control.writeInt32LE(descriptor, CMSG_DATA_OFFSET);
+    for (const [i, descriptor] of descriptors.entries())
+      control.writeInt32LE(descriptor, CMSG_DATA_OFFSET + i * DESCRIPTOR_SIZE);
   }
   const { result, errno } = uninterrupted(() => sendmsg(socketDescriptor, header, MSG_DONTWAIT | MSG_NOSIGNAL));
   if (result === frame.length) return "sent";
@@ -179,7 +212,7 @@ export function receiveFrame(socketDescriptor: number, frame: Uint8Array): Recei
   const descriptors = receivedDescriptors();
   const whole = (header.readInt32LE(MSGHDR_FLAGS_OFFSET) & MSG_CTRUNC) === 0;
   if (whole && result > 0 && result <= frame.length) return { length: result, descriptors };
-  for (const descriptor of descriptors) closeSync(descriptor);
+  for (const descriptor of descriptors) closeDescriptor(descriptor);
   return "closed";
 }
 
@@ -285,10 +318,13 @@ export function waitReadable(descriptor: number, timeoutMs: number): boolean {
   return result > 0;
 }
 
-/** Reads what a socket has and drops it, descriptors included. Bounded: 256 KiB at most. */
-export function drain(descriptor: number): void {
+/** Reads what a socket has and drops it, descriptors included. Bounded: 256 KiB at most. False when the stream has ended. */
+export function drain(descriptor: number): boolean {
   const target = Buffer.allocUnsafe(DRAIN_SIZE);
   for (let round = 0; round < DRAIN_ROUNDS; round++) {
-    if (Number(recv(descriptor, target, target.length, MSG_DONTWAIT)) <= 0) return;
+    const length = Number(recv(descriptor, target, target.length, MSG_DONTWAIT));
+    if (length === 0) return false;
+    if (length < 0) return true;
   }
+  return true;
 }

@@ -6,43 +6,96 @@
  * intents that were open at accept, at most `claimWaitMs`, and looks once more. The client sends its Proposal only after
  * the match, and withdraws after `matchTimeoutMs`. Owns timers and callbacks; the words are the data plane's.
  */
-import { LISTENER_ANY4, LISTENER_ANY6, LISTENER_EXACT } from "../../assembly/shared/codes.js";
+import { CONTROL_RENDEZVOUS, LISTENER_ANY4, LISTENER_ANY6, LISTENER_EXACT } from "../../assembly/shared/codes.js";
 import { STACK_CAPACITY } from "../../assembly/shared/layout.js";
 import type { Abi } from "../engine/abi.js";
 import { type Endpoint, writeAddress, writeTuple } from "./address.js";
+
+/** A stack of another process that was met: as a client it has a desk, as an acceptor a number. */
+export interface Neighbour {
+  /** Slot in its process. */
+  readonly slot: number;
+  /** Arena address of the desk on which it announces itself to us. */
+  readonly desk: number;
+  /** Its process: our desk for the acceptors there. While something stands on a desk, ours or one of theirs, it is held. */
+  readonly pair: { readonly desk: number; stand(change: 1 | -1): void; acknowledge(): void };
+  readonly gone: boolean;
+  nudge(bits: number): void;
+}
+
+/** Stacks of other processes; absent where there is no way to them. */
+export interface Neighbourhood {
+  /** Enters a listener for other processes to see; the function that takes it out again. */
+  listen(server: Endpoint, wildcard: Wildcard): () => void;
+  /** Stacks that listen there and were met. */
+  listeners(server: Endpoint): readonly Neighbour[];
+  /**
+   * Meets those that listen there and were not.
+   *
+   * Returns: undefined when there is nobody to meet; else `done` is called once, soon, unless the returned function is.
+   */
+  approach(server: Endpoint, done: () => void): (() => void) | undefined;
+  /** Every stack that was met. */
+  clients(): Iterable<Neighbour>;
+}
 
 export interface RendezvousHost {
   readonly abi: Abi;
   readonly stack: number;
   /** The address-key argument of this stack, 40 bytes. */
   readonly key: DataView;
-  /** Tells stack `slot` that rendezvous words changed. */
+  readonly neighbourhood: Neighbourhood | undefined;
+  /** Tells stack `slot` of this process that rendezvous words changed. */
   nudge(slot: number): void;
   /** Something waits (+1) or no longer (-1): the poll loop has to look. */
   hold(change: 1 | -1): void;
 }
 
+/** A desk of ours, of this process or in the box of a pair. */
+interface Desk {
+  readonly desk: number;
+  readonly pair: Neighbour["pair"] | undefined;
+}
+
 /** A client's announcement, open from before its SYN until it has claimed or given up. */
 export interface Intent {
+  /** The desks it stands on, where its claim belongs too. */
+  readonly desks: readonly Desk[];
   close(): void;
 }
 
 /** A client's claim, until it is matched or withdrawn. */
 export interface Claim {
+  /** Looks now whether it is matched; once it has said so, `onMatch` is not called any more. */
+  settle(): boolean;
   /** Takes the claim back. False when it is matched: `onMatch` has been or will be called. */
   withdraw(): boolean;
 }
 
 interface OpenClaim {
-  readonly index: number;
+  /** The same claim on each desk, where it still stands. */
+  places: (Desk & { readonly index: number })[];
   readonly onMatch: () => void;
+}
+
+/** An acceptor as a client addresses it. */
+interface Acceptor extends Desk {
+  readonly number: number;
+  nudge(): void;
+}
+
+/** A client as an acceptor sees it. */
+interface Client extends Desk {
+  nudge(): void;
+  /** Whether its process has ended: what it announced stays as it was, and comes to nothing. */
+  gone(): boolean;
 }
 
 interface WaitingAcceptor {
   /** The 4-tuple's key, ready to be looked up again. */
   readonly key: Uint32Array;
-  /** Open intents at accept: client stack and sequence. */
-  readonly intents: { readonly stack: number; readonly sequence: number }[];
+  /** Open intents at accept. */
+  readonly intents: readonly (Client & { readonly sequence: number })[];
   readonly done: (matched: boolean) => void;
   readonly timer: NodeJS.Timeout;
 }
@@ -64,82 +117,137 @@ const WILDCARD_BITS: Record<Wildcard, number> = {
   dual: LISTENER_ANY4 | LISTENER_ANY6,
 };
 
+/** Intents of one desk towards one acceptor. */
+interface IntentLine {
+  readonly acceptor: Acceptor;
+  readonly open: Set<number>;
+}
+
 export class ArenaRendezvous {
   readonly #host: RendezvousHost;
-  readonly #openIntents = new Map<number, Set<number>>();
+  readonly #desk: number;
+  readonly #lines = new Map<string, IntentLine>();
   readonly #claims = new Set<OpenClaim>();
   readonly #waiting = new Set<WaitingAcceptor>();
+  /** By desk: the newest intent that was waited for in vain. */
+  readonly #inVain = new Map<number, number>();
 
   constructor(host: RendezvousHost) {
     this.#host = host;
+    this.#desk = host.abi.stackDesk(host.stack);
   }
 
-  /** Enters a listener; the function that takes it out again, or undefined when the registry is full. */
-  listen(server: Endpoint, wildcard: Wildcard): (() => void) | undefined {
-    const { abi, stack, key } = this.#host;
+  /** Enters a listener; the function that takes it out again. */
+  listen(server: Endpoint, wildcard: Wildcard): () => void {
+    const { abi, stack, key, neighbourhood } = this.#host;
     writeAddress(server.address, key, 16);
     const index = abi.listenerEnter(stack, server.port, WILDCARD_BITS[wildcard]);
-    return index < 0 ? undefined : () => abi.listenerLeave(stack, index);
+    const leave = neighbourhood?.listen(server, wildcard);
+    return () => {
+      leave?.();
+      if (index >= 0) abi.listenerLeave(stack, index);
+    };
   }
 
-  /** Announces a connection to `server`; undefined when nobody in this process listens there: plain TCP. */
+  /** Makes ready for intend(): meets who listens there in other processes. As Neighbourhood.approach. */
+  approach(server: Endpoint, done: () => void): (() => void) | undefined {
+    return this.#host.neighbourhood?.approach(server, done);
+  }
+
+  /** Announces a connection to `server`; undefined when nobody that we know listens there: plain TCP. */
   intend(server: Endpoint): Intent | undefined {
-    const { abi, stack, key } = this.#host;
-    writeAddress(server.address, key, 16);
-    let acceptors: Map<number, number> | undefined;
-    for (let found = abi.listenerFind(stack, server.port, 0); found >= 0; ) {
-      const acceptor = found & 0xff;
-      acceptors ??= new Map();
-      if (!acceptors.has(acceptor)) acceptors.set(acceptor, this.#begin(acceptor));
-      found = abi.listenerFind(stack, server.port, (found >> 8) + 1);
-    }
+    const acceptors = this.#acceptors(server);
     if (acceptors === undefined) return undefined;
+    const ends = acceptors.map((acceptor) => this.#begin(acceptor));
     let open = true;
     return {
+      desks: [...new Map(acceptors.map(({ desk, pair }) => [desk, { desk, pair }])).values()],
       close: () => {
         if (!open) return;
         open = false;
-        for (const [acceptor, sequence] of acceptors) this.#end(acceptor, sequence);
+        for (const end of ends) end();
       },
     };
   }
 
-  #begin(acceptor: number): number {
-    const sequence = this.#host.abi.intentBegin(this.#host.stack, acceptor);
-    const open = this.#openIntents.get(acceptor);
-    if (open === undefined) this.#openIntents.set(acceptor, new Set([sequence]));
-    else open.add(sequence);
-    return sequence;
+  #acceptors(server: Endpoint): Acceptor[] | undefined {
+    const { abi, stack, key, neighbourhood } = this.#host;
+    writeAddress(server.address, key, 16);
+    let acceptors: Acceptor[] | undefined;
+    for (let found = abi.listenerFind(stack, server.port, 0); found >= 0; ) {
+      const slot = found & 0xff;
+      acceptors ??= [];
+      if (!acceptors.some(({ number }) => number === slot))
+        acceptors.push({ desk: this.#desk, pair: undefined, number: slot, nudge: () => this.#host.nudge(slot) });
+      found = abi.listenerFind(stack, server.port, (found >> 8) + 1);
+    }
+    for (const neighbour of neighbourhood?.listeners(server) ?? []) {
+      const nudge = (): void => neighbour.nudge(CONTROL_RENDEZVOUS);
+      acceptors ??= [];
+      const { pair, slot: number } = neighbour;
+      acceptors.push({ desk: pair.desk, pair, number, nudge });
+    }
+    return acceptors;
   }
 
-  /** Intents end in any order; the word says how far all are closed. */
-  #end(acceptor: number, sequence: number): void {
-    const open = this.#openIntents.get(acceptor);
-    if (open === undefined) return;
-    open.delete(sequence);
-    const oldest: number | undefined = open.values().next().value;
-    const closed = oldest === undefined ? this.#host.abi.intentBegun(this.#host.stack, acceptor) : oldest - 1;
-    this.#host.abi.intentClosed(this.#host.stack, acceptor, closed);
-    this.#host.nudge(acceptor);
+  /** Opens an intent; the function that closes it. They end in any order; the word says how far all are closed. */
+  #begin(acceptor: Acceptor): () => void {
+    const { abi } = this.#host;
+    const { desk, pair, number } = acceptor;
+    pair?.stand(1);
+    const sequence = abi.intentBegin(desk, number);
+    const name = `${desk}/${number}`;
+    const line = this.#lines.get(name) ?? { acceptor, open: new Set() };
+    this.#lines.set(name, line);
+    line.open.add(sequence);
+    return () => {
+      line.open.delete(sequence);
+      const oldest: number | undefined = line.open.values().next().value;
+      abi.intentClosed(desk, number, oldest === undefined ? abi.intentBegun(desk, number) : oldest - 1);
+      acceptor.nudge();
+      pair?.stand(-1);
+    };
   }
 
-  /** Claims an established connection; undefined when there is no room: plain TCP. `onMatch` runs in a later turn. */
-  claim(client: Endpoint, server: Endpoint, onMatch: () => void): Claim | undefined {
+  /** Claims an established connection where `intent` stood; undefined when there is no room. `onMatch` runs in a later turn. */
+  claim(client: Endpoint, server: Endpoint, intent: Intent, onMatch: () => void): Claim | undefined {
     const { abi, stack, key } = this.#host;
     writeTuple(client, server, key);
-    const index = abi.claimMake(stack);
-    if (index < 0) return undefined;
-    const open: OpenClaim = { index, onMatch };
+    const places = intent.desks
+      .map(({ desk, pair }) => ({ desk, pair, index: abi.claimMake(stack, desk) }))
+      .filter(({ index }) => index >= 0);
+    if (places.length === 0) return undefined;
+    for (const { pair } of places) pair?.stand(1);
+    const open: OpenClaim = { places, onMatch };
     this.#claims.add(open);
     this.#host.hold(1);
     return {
+      settle: () => this.#claims.has(open) && this.#settle(open),
       withdraw: () => {
         if (!this.#claims.has(open)) return false;
-        if (abi.claimWithdraw(stack, index) === 0) return false;
+        // On a desk where an acceptor was faster it stays.
+        open.places = open.places.filter(({ desk, pair, index }) => {
+          if (abi.claimWithdraw(desk, index) === 0) return true;
+          pair?.stand(-1);
+          return false;
+        });
+        if (open.places.length > 0) return false;
         this.#forget(open);
         return true;
       },
     };
+  }
+
+  /** Whether an acceptor has matched the claim; then it is over. */
+  #settle(open: OpenClaim): boolean {
+    const { abi } = this.#host;
+    if (open.places.every(({ desk, index }) => abi.claimMatched(desk, index) === 0)) return false;
+    for (const { desk, pair, index } of open.places) {
+      if (abi.claimWithdraw(desk, index) === 0) abi.claimFree(desk, index);
+      pair?.stand(-1);
+    }
+    this.#forget(open);
+    return true;
   }
 
   #forget(open: OpenClaim): void {
@@ -153,33 +261,58 @@ export class ArenaRendezvous {
    */
   accept(client: Endpoint, server: Endpoint, waitMs: number, done: (matched: boolean) => void): boolean | Wait {
     writeTuple(client, server, this.#host.key);
-    const everybody = this.#liveStacks();
+    const everybody = this.#clients();
     if (this.#match(everybody)) return true;
     const intents = this.#intentsNow(everybody);
     if (intents.length === 0 || waitMs === 0) return this.#match(everybody);
     const settle = (): void => {
       if (this.#drop(waiting)) done(this.#matchAgain(waiting));
     };
+    const expire = (): void => {
+      // Who leaves an intent open holds up one connection with it, not all that follow.
+      for (const { desk, sequence } of intents) if (this.#waiting.has(waiting)) this.#inVain.set(desk, sequence);
+      settle();
+    };
     // A loop that was blocked runs its timers first: what the client did meanwhile is looked at before giving up.
-    const timer = setTimeout(() => setImmediate(settle), waitMs);
+    const timer = setTimeout(() => setImmediate(expire), waitMs);
     const waiting: WaitingAcceptor = { key: this.#savedKey(), intents, done, timer };
     this.#waiting.add(waiting);
+    for (const { pair } of intents) pair?.stand(1);
     this.#host.hold(1);
     return { settle, cancel: () => void this.#drop(waiting) };
   }
 
-  #liveStacks(): number[] {
-    const live: number[] = [];
-    for (let slot = 0; slot < STACK_CAPACITY; slot++) if (this.#host.abi.stackGeneration(slot) !== 0) live.push(slot);
-    return live;
+  /** Everybody that may have announced itself to us. */
+  #clients(): Client[] {
+    const { abi, neighbourhood } = this.#host;
+    const clients: Client[] = [];
+    for (let slot = 0; slot < STACK_CAPACITY; slot++) {
+      if (abi.stackGeneration(slot) !== 0)
+        clients.push({
+          desk: abi.stackDesk(slot),
+          pair: undefined,
+          nudge: () => this.#host.nudge(slot),
+          // Whoever finds a dead stack of this process closes its intents.
+          gone: () => false,
+        });
+    }
+    for (const neighbour of neighbourhood?.clients() ?? [])
+      clients.push({
+        desk: neighbour.desk,
+        pair: neighbour.pair,
+        nudge: () => neighbour.nudge(CONTROL_RENDEZVOUS),
+        gone: () => neighbour.gone,
+      });
+    return clients;
   }
 
-  #intentsNow(clients: readonly number[]): WaitingAcceptor["intents"] {
+  #intentsNow(clients: readonly Client[]): WaitingAcceptor["intents"] {
     const { abi, stack } = this.#host;
-    const intents: WaitingAcceptor["intents"] = [];
+    const intents: (Client & { readonly sequence: number })[] = [];
     for (const client of clients) {
-      const sequence = abi.intentBegun(client, stack);
-      if (abi.intentOpen(client, stack, sequence) !== 0) intents.push({ stack: client, sequence });
+      const sequence = abi.intentBegun(client.desk, stack);
+      if (this.#inVain.get(client.desk) === sequence || abi.intentOpen(client.desk, stack, sequence) === 0) continue;
+      intents.push({ ...client, sequence });
     }
     return intents;
   }
@@ -190,11 +323,13 @@ export class ArenaRendezvous {
   }
 
   /** Matches the 4-tuple in the key area with a claim of one of `clients`. */
-  #match(clients: readonly number[]): boolean {
+  #match(clients: readonly Client[]): boolean {
     const { abi, stack } = this.#host;
     for (const client of clients) {
-      if (abi.claimMatch(stack, client) === 0) continue;
-      this.#host.nudge(client);
+      if (abi.claimMatch(stack, client.desk) === 0) continue;
+      // It has found us by this pair.
+      client.pair?.acknowledge();
+      client.nudge();
       return true;
     }
     return false;
@@ -202,28 +337,26 @@ export class ArenaRendezvous {
 
   #matchAgain({ key, intents }: WaitingAcceptor): boolean {
     for (let i = 0; i < key.length; i++) this.#host.key.setUint32(4 * i, key[i]!);
-    return this.#match(intents.map((intent) => intent.stack));
+    return this.#match(intents);
   }
 
   #drop(waiting: WaitingAcceptor): boolean {
     if (!this.#waiting.delete(waiting)) return false;
     clearTimeout(waiting.timer);
+    for (const { pair } of waiting.intents) pair?.stand(-1);
     this.#host.hold(-1);
     return true;
   }
 
-  /** The rendezvous words changed: claims may be matched, waited-for intents closed. */
+  /** The rendezvous words changed, or a client has gone: claims may be matched, waited-for intents closed. */
   look(): void {
     const { abi, stack } = this.#host;
-    for (const open of this.#claims) {
-      if (abi.claimMatched(stack, open.index) === 0) continue;
-      abi.claimFree(stack, open.index);
-      this.#forget(open);
-      setImmediate(open.onMatch);
-    }
+    for (const open of this.#claims) if (this.#settle(open)) setImmediate(open.onMatch);
     for (const waiting of this.#waiting) {
       // First whether intents are still open, then the look: a claim made before its intent closed is seen.
-      const open = waiting.intents.some((intent) => abi.intentOpen(intent.stack, stack, intent.sequence) !== 0);
+      const open = waiting.intents.some(
+        (client) => !client.gone() && abi.intentOpen(client.desk, stack, client.sequence) !== 0,
+      );
       const matched = this.#matchAgain(waiting);
       if ((matched || !open) && this.#drop(waiting)) setImmediate(waiting.done, matched);
     }

@@ -77,7 +77,8 @@ class Refusal extends Error {}
 
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? (error as Error).message;
 
-function overflowId(kind: "uid" | "gid"): number {
+/** The id that stands for every id unknown in this user namespace. */
+export function overflowId(kind: "uid" | "gid"): number {
   try {
     return Number(readFileSync(`/proc/sys/kernel/overflow${kind}`, "utf8"));
   } catch {

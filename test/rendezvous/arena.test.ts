@@ -6,65 +6,10 @@
  */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { keyView } from "../../src/engine/memory.js";
-import type { Endpoint } from "../../src/rendezvous/address.js";
-import { ArenaRendezvous, type Wait, type Wildcard } from "../../src/rendezvous/arena.js";
-import { Rig } from "../assembly/rig.js";
+import type { Intent, Wildcard } from "../../src/rendezvous/arena.js";
 import { prngFor } from "../support/prng.js";
 import { until, within } from "../support/watchdog.js";
-
-/** The acceptor's wait where the test ends it by an event: far longer than the test. Milliseconds. */
-const LONG_MS = 20_000;
-
-/** A stack with its rendezvous, and what that asked of its host. */
-class Party {
-  readonly stack: number;
-  readonly rendezvous: ArenaRendezvous;
-  /** Stacks nudged, in order. */
-  readonly nudged: number[] = [];
-  /** Things that wait now. */
-  held = 0;
-
-  constructor(rig: Rig, thread: number) {
-    this.stack = rig.stack(thread);
-    this.rendezvous = new ArenaRendezvous({
-      abi: rig.abi,
-      stack: this.stack,
-      key: keyView(rig.memory, this.stack),
-      nudge: (slot) => this.nudged.push(slot),
-      hold: (change) => {
-        this.held += change;
-      },
-    });
-  }
-}
-
-class Scene {
-  readonly rig = new Rig();
-  readonly client = new Party(this.rig, 1);
-  readonly server = new Party(this.rig, 2);
-
-  party(thread: number): Party {
-    return new Party(this.rig, thread);
-  }
-}
-
-const at = (port: number, address = "127.0.0.1"): Endpoint => ({ address, port });
-const SERVICE = at(80);
-
-/** Counts calls, and the values they came with. */
-function spy<T>(): { (value: T): void; readonly calls: T[] } {
-  const calls: T[] = [];
-  return Object.assign((value: T) => void calls.push(value), { calls });
-}
-
-/** All immediates scheduled so far have run. */
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
-
-function waits(found: boolean | Wait): Wait {
-  if (typeof found === "boolean") throw new Error(`decided at once: ${found}`);
-  return found;
-}
+import { at, LONG_MS, type Party, Scene, SERVICE, spy, turn, waits } from "./parties.js";
 
 const test = suite("rendezvous in the arena");
 
@@ -99,17 +44,22 @@ test("wildcards answer for the families they stand for", () => {
   }
 });
 
-test("a registry that is full says so, and has room again after a leave", () => {
-  const { server } = new Scene();
+test("a listener for whom the registry has no room is found by nobody and disturbs nobody; after a leave there is room again", () => {
+  const { client, server } = new Scene();
   const leaves: (() => void)[] = [];
+  const found = (port: number) => client.rendezvous.intend(at(port)) !== undefined;
   for (let port = 1; ; port++) {
-    const leave = server.rendezvous.listen(at(port), "none");
-    if (leave === undefined) break;
-    leaves.push(leave);
+    leaves.push(server.rendezvous.listen(at(port), "none"));
+    if (!found(port)) break;
     assert.ok(port < 10_000, "the registry is finite");
   }
+  const last = leaves.length;
+  leaves[last - 1]!();
+  for (const port of [1, 8, last - 1]) assert.ok(found(port), `port ${port} after a leave of who never entered`);
   leaves[7]!();
-  assert.ok(server.rendezvous.listen(at(20_000), "none"));
+  assert.not(found(8));
+  server.rendezvous.listen(at(20_000), "none");
+  assert.ok(found(20_000));
 });
 
 test("a claim made before accept is matched at once; its owner hears of it once, in a later turn", async () => {
@@ -117,7 +67,7 @@ test("a claim made before accept is matched at once; its owner hears of it once,
   server.rendezvous.listen(SERVICE, "none");
   const intent = client.rendezvous.intend(SERVICE)!;
   const matched = spy<void>();
-  const claim = client.rendezvous.claim(at(4000), SERVICE, matched)!;
+  const claim = client.rendezvous.claim(at(4000), SERVICE, intent, matched)!;
   intent.close();
   assert.is(server.rendezvous.accept(at(4000), SERVICE, LONG_MS, spy()), true);
   assert.equal(server.nudged, [client.stack]);
@@ -160,7 +110,7 @@ test("an open intent is waited for; its claim ends the wait with a match, exactl
   await turn();
   assert.equal(done.calls, [], "nothing has changed yet");
   const matched = spy<void>();
-  client.rendezvous.claim(at(4000), SERVICE, matched);
+  client.rendezvous.claim(at(4000), SERVICE, intent, matched);
   intent.close();
   assert.ok(client.nudged.includes(server.stack), "closing the intent nudges the acceptor");
   server.rendezvous.look();
@@ -178,7 +128,7 @@ test("an intent that closes without a claim for this connection ends the wait as
   const intent = client.rendezvous.intend(SERVICE)!;
   const done = spy<boolean>();
   waits(server.rendezvous.accept(at(4000), SERVICE, LONG_MS, done));
-  client.rendezvous.claim(at(4001), SERVICE, spy<void>());
+  client.rendezvous.claim(at(4001), SERVICE, intent, spy<void>());
   intent.close();
   server.rendezvous.look();
   await turn();
@@ -220,11 +170,11 @@ test("when the time is up the acceptor looks once more and is plain", async () =
 test("a claim of which no nudge told is found when the time is up", async () => {
   const { client, server } = new Scene();
   server.rendezvous.listen(SERVICE, "none");
-  client.rendezvous.intend(SERVICE);
+  const intent = client.rendezvous.intend(SERVICE)!;
   const done = spy<boolean>();
   waits(server.rendezvous.accept(at(4000), SERVICE, 3, done));
   const matched = spy<void>();
-  client.rendezvous.claim(at(4000), SERVICE, matched);
+  client.rendezvous.claim(at(4000), SERVICE, intent, matched);
   await until(() => done.calls.length > 0, "the acceptor's timer");
   assert.equal(done.calls, [true]);
   client.rendezvous.look();
@@ -243,7 +193,7 @@ test("a cancelled wait is never told, neither by a claim nor by the clock", asyn
   cancelled.cancel();
   cancelled.cancel();
   assert.is(server.held, 1);
-  client.rendezvous.claim(at(4000), SERVICE, spy<void>());
+  client.rendezvous.claim(at(4000), SERVICE, intent, spy<void>());
   intent.close();
   await until(() => other.calls.length > 0, "the timer of a wait that began later and lasts longer");
   server.rendezvous.look();
@@ -255,14 +205,14 @@ test("a cancelled wait is never told, neither by a claim nor by the clock", asyn
 test("a wait can be ended before its time: it looks once more, and answers once", () => {
   const { client, server } = new Scene();
   server.rendezvous.listen(SERVICE, "none");
-  client.rendezvous.intend(SERVICE);
+  const intent = client.rendezvous.intend(SERVICE)!;
   for (const [port, claimed] of [
     [4000, false],
     [4001, true],
   ] as const) {
     const done = spy<boolean>();
     const wait = waits(server.rendezvous.accept(at(port), SERVICE, LONG_MS, done));
-    if (claimed) client.rendezvous.claim(at(port), SERVICE, spy<void>());
+    if (claimed) client.rendezvous.claim(at(port), SERVICE, intent, spy<void>());
     wait.settle();
     wait.settle();
     server.rendezvous.look();
@@ -275,7 +225,8 @@ test("a claim withdrawn in time is matched by nobody; its owner hears nothing", 
   const { client, server } = new Scene();
   server.rendezvous.listen(SERVICE, "none");
   const matched = spy<void>();
-  const claim = client.rendezvous.claim(at(4000), SERVICE, matched)!;
+  const intent = client.rendezvous.intend(SERVICE)!;
+  const claim = client.rendezvous.claim(at(4000), SERVICE, intent, matched)!;
   assert.ok(claim.withdraw());
   assert.not(claim.withdraw(), "once");
   assert.is(server.rendezvous.accept(at(4000), SERVICE, 0, spy()), false);
@@ -289,7 +240,8 @@ test("a claim that was matched before it is withdrawn stays matched, and its own
   const { client, server } = new Scene();
   server.rendezvous.listen(SERVICE, "none");
   const matched = spy<void>();
-  const claim = client.rendezvous.claim(at(4000), SERVICE, matched)!;
+  const intent = client.rendezvous.intend(SERVICE)!;
+  const claim = client.rendezvous.claim(at(4000), SERVICE, intent, matched)!;
   assert.is(server.rendezvous.accept(at(4000), SERVICE, 0, spy()), true);
   assert.not(claim.withdraw());
   client.rendezvous.look();
@@ -299,8 +251,10 @@ test("a claim that was matched before it is withdrawn stays matched, and its own
 
 test("claims that were matched make room for others", async () => {
   const { client, server } = new Scene();
+  server.rendezvous.listen(SERVICE, "none");
+  const intent = client.rendezvous.intend(SERVICE)!;
   for (let port = 1; port <= 5000; port++) {
-    assert.ok(client.rendezvous.claim(at(port), SERVICE, spy<void>()), `room for claim ${port}`);
+    assert.ok(client.rendezvous.claim(at(port), SERVICE, intent, spy<void>()), `room for claim ${port}`);
     assert.ok(server.rendezvous.accept(at(port), SERVICE, 0, spy<boolean>()));
     client.rendezvous.look();
   }
@@ -312,7 +266,7 @@ test("one claim, two acceptors with the same 4-tuple: one of them matches", () =
   const { client, server } = scene;
   const third = scene.party(3);
   for (const party of [server, third]) party.rendezvous.listen(SERVICE, "none");
-  client.rendezvous.claim(at(4000), SERVICE, spy<void>());
+  client.rendezvous.claim(at(4000), SERVICE, client.rendezvous.intend(SERVICE)!, spy<void>());
   const answers = [server, third].map((party) => party.rendezvous.accept(at(4000), SERVICE, 0, spy()));
   assert.equal(answers, [true, false]);
 });
@@ -377,7 +331,7 @@ test("a thousand connections in any order: each claim is matched or withdrawn, e
       answers: [],
     };
     const { port, by } = attempt;
-    let intent: { close(): void } | undefined;
+    let intent: Intent | undefined;
     let claim: { withdraw(): boolean } | undefined;
     const accept = () => {
       const found = server.rendezvous.accept(at(port), SERVICE, LONG_MS, (matched) => attempt.answers.push(matched));
@@ -385,7 +339,7 @@ test("a thousand connections in any order: each claim is matched or withdrawn, e
     };
     const claims = [
       () => {
-        claim = by.rendezvous.claim(at(port), SERVICE, () => attempt.matched++);
+        claim = by.rendezvous.claim(at(port), SERVICE, intent!, () => attempt.matched++);
         assert.ok(claim, "room for a claim");
       },
       () => intent!.close(),

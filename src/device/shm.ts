@@ -1,0 +1,192 @@
+/**
+ * The `shm` device: DMBs in memfds shared with one other process. What an inter-VM or emulated ISM is to a kernel.
+ *
+ * CHID 0xFF00, the process's GID with the stack in its extension, so version 1 of CLC cannot name it. Nocopy and copy mode use it
+ * alike. Owns the path to each peer process; how contact is made belongs to contact.ts, the memory to pair.ts.
+ */
+import type { Abi } from "../engine/abi.js";
+import type { Contacts } from "./contact.js";
+import type { PeerStack, RegisteredDmb, SmcdDevice, SmcdPath } from "./device.js";
+import { Randomness, SMALLEST_DMB, sizeClassFor } from "./dmb-size.js";
+import type { Door } from "./pair.js";
+
+/** Source: smc-protocol §5.6: the range of emulated devices is 0xFF00 to 0xFFFE. */
+export const SHM_CHID = 0xff00;
+
+/** Where a token names the extent, above the block. Source: assembly/dmb.ts. */
+const NUMBER_SHIFT = 10n;
+const NUMBER_MASK = 63n;
+
+export class ShmDevice implements SmcdDevice {
+  readonly name = "shm";
+  readonly chid = SHM_CHID;
+  readonly v1 = false;
+  readonly gid: bigint;
+  readonly gidExt: bigint;
+  readonly #abi: Abi;
+  readonly #stack: number;
+  readonly #contacts: Contacts;
+  readonly #mostConnections: number;
+  readonly #random = new Randomness();
+
+  /** Takes: gid, of the process; stack, slot and generation of this stack in it; most connections with one process. */
+  constructor(abi: Abi, contacts: Contacts, gid: bigint, stack: number, generation: number, mostConnections: number) {
+    this.#abi = abi;
+    this.#contacts = contacts;
+    this.#stack = stack;
+    this.#mostConnections = mostConnections;
+    this.gid = gid;
+    this.gidExt = (BigInt(generation) << 8n) | BigInt(stack);
+  }
+
+  toward(gid: bigint, gidExt: bigint | undefined): SmcdPath | undefined {
+    if (gidExt === undefined) return undefined;
+    const doors = (): Door[] =>
+      [...this.#contacts.findAll(gid, Number(gidExt & 0xffn), Number((gidExt >> 8n) & 0xffffffn))].sort(
+        (one, other) => Number(other.pair.acknowledged) - Number(one.pair.acknowledged),
+      );
+    // What lies in a pair that the peer has acknowledged, it can attach.
+    const [door] = doors();
+    return door && new ShmPath(this.#abi, this.#stack, door, doors, this.#random, this.#mostConnections);
+  }
+}
+
+/**
+ * To one stack of one peer process.
+ *
+ * Where the two processes share several pairs, each side chooses for itself in which its buffers lie: it waits where its own
+ * buffer is, and rings where the peer's is. The connection holds both.
+ */
+class ShmPath implements SmcdPath {
+  readonly #abi: Abi;
+  readonly #stack: number;
+  /** The stack in every pair of now. */
+  readonly #doors: () => readonly Door[];
+  /** In the pair of our own buffers. */
+  readonly #door: Door;
+  /** In the pair of the attached buffer, once it is another. */
+  #other: Door | undefined;
+  readonly #random: Randomness;
+  readonly #mostConnections: number;
+
+  constructor(
+    abi: Abi,
+    stack: number,
+    door: Door,
+    doors: () => readonly Door[],
+    random: Randomness,
+    mostConnections: number,
+  ) {
+    this.#abi = abi;
+    this.#stack = stack;
+    this.#doors = doors;
+    this.#door = door;
+    this.#random = random;
+    this.#mostConnections = mostConnections;
+  }
+
+  get full(): boolean {
+    return this.#door.pair.connections >= this.#mostConnections;
+  }
+
+  hold(change: 1 | -1): void {
+    this.#door.hold(change);
+    this.#other?.hold(change);
+  }
+
+  register(slot: number, bytes: number): RegisteredDmb | undefined {
+    const wanted = sizeClassFor(bytes);
+    const index = this.#register(wanted, slot);
+    if (index !== undefined) return this.#registered(index, wanted);
+    for (let sizeClass = wanted - 1; sizeClass >= 0; sizeClass--) {
+      const smaller = this.#try(sizeClass, slot);
+      if (smaller >= 0) return this.#registered(smaller, sizeClass);
+    }
+    return undefined;
+  }
+
+  /** In what there is, in what the peer has let go of, in one more extent. */
+  #register(sizeClass: number, slot: number): number | undefined {
+    const { pair } = this.#door;
+    let index = this.#try(sizeClass, slot);
+    if (index < 0) {
+      this.#abi.dmbReclaim(this.#stack, 0);
+      index = this.#try(sizeClass, slot);
+    }
+    if (index < 0 && pair.grow(SMALLEST_DMB << sizeClass)) index = this.#try(sizeClass, slot);
+    return index < 0 ? undefined : index;
+  }
+
+  #try(sizeClass: number, slot: number): number {
+    return this.#door.pair.register(sizeClass, slot, this.#random.word(), this.#random.word());
+  }
+
+  #registered(index: number, sizeClass: number): RegisteredDmb {
+    const token = (BigInt(this.#abi.dmbTokenHi(index) >>> 0) << 32n) | BigInt(this.#abi.dmbTokenLo(index) >>> 0);
+    return { index, token, sizeClass };
+  }
+
+  attach(token: bigint): number | undefined {
+    const number = Number((token >> NUMBER_SHIFT) & NUMBER_MASK);
+    for (const door of this.#doors()) {
+      const extent = door.pair.peerExtent(number);
+      const index = extent === undefined ? undefined : this.#attach(door, extent, token);
+      if (index === undefined) continue;
+      if (door !== this.#door) {
+        this.#other = door;
+        door.hold(1);
+      }
+      return index;
+    }
+    return undefined;
+  }
+
+  #attach(door: Door, extent: number, token: bigint): number | undefined {
+    const [low, high] = [Number(token & 0xffffffffn), Number(token >> 32n)];
+    const index = this.#abi.dmbAttachPeer(this.#stack, extent, low, high);
+    if (index < 0) return undefined;
+    // The owner that its head names must be the stack we are talking to: its box and no other is rung.
+    if (this.#abi.dmbOwner(index) === door.slot) return index;
+    this.#abi.dmbDetach(this.#stack, index);
+    return undefined;
+  }
+
+  peerOf(_dmb: number): PeerStack {
+    return this.#other === undefined ? this.#door : new Crossing(this.#door, this.#other);
+  }
+}
+
+/** A stack that is reached through two pairs: ours for its bytes to us, its own for ours to it. */
+class Crossing implements PeerStack {
+  readonly remote = true;
+  readonly box: number;
+  readonly #own: Door;
+  readonly #its: Door;
+
+  constructor(own: Door, its: Door) {
+    this.#own = own;
+    this.#its = its;
+    this.box = its.box;
+  }
+
+  get gone(): boolean {
+    return this.#own.gone || this.#its.gone;
+  }
+
+  ring(): void {
+    this.#its.ring();
+  }
+
+  wait(conn: number, timeoutMs: number, wanted: number): number {
+    return this.#own.wait(conn, timeoutMs, wanted);
+  }
+
+  detached(): void {
+    this.#its.detached();
+  }
+
+  hold(change: 1 | -1): void {
+    this.#own.hold(change);
+    this.#its.hold(change);
+  }
+}
