@@ -17,6 +17,8 @@ export const ERROR_CODES = {
   SMC_LAYOUT_VERSION: "two copies of smcnet in this process disagree about the layout of shared memory",
   SMC_UNSUPPORTED_NODE: "this Node.js does not offer what the handle needs; connections stay on TCP",
   SMC_NO_ARENA: "shared memory could not be reserved; connections stay on TCP",
+  SMC_SECOND_COPY: "another version of smcnet came first in this thread; connections stay on TCP",
+  SMC_SYSTEM: "a system call was refused; `values` has its name and errno",
   SMC_NOT_SMC: "the socket is not carried by SMC",
 } as const;
 

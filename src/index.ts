@@ -9,7 +9,7 @@ import * as net from "node:net";
 import { OPTIONS, readOptions, type SmcOptions } from "./config.js";
 import type { CountersSnapshot } from "./diag/counters.js";
 import { Counters } from "./diag/counters.js";
-import type { SocketRecord } from "./diag/records.js";
+import type { DeviceRecord, SocketRecord } from "./diag/records.js";
 import { socketRecords } from "./diag/snapshot.js";
 import { hookSocket } from "./net/connect.js";
 import { threadContext } from "./net/context.js";
@@ -19,7 +19,7 @@ import type { SmcStatus } from "./net/status.js";
 export { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from "node:net";
 export { ERROR_CODES, SmcError } from "./errors.js";
 export { channels } from "./trace.js";
-export type { SmcOptions, SmcStatus };
+export type { DeviceRecord, SmcOptions, SmcStatus };
 
 /** What smcnet adds to the options of sockets and servers. */
 export interface WithSmcOptions {
@@ -115,6 +115,22 @@ export function sockets(): SocketRecord[] {
 /** Free pages of the process's arena, in blocks of 16 KiB; 0 without an arena. */
 export function poolFreePages(): number {
   return threadContext().stack?.abi.arenaFreeBlocks() ?? 0;
+}
+
+/** The devices of this thread in order of preference, those that are absent with their reason. */
+export function devices(): DeviceRecord[] {
+  const ready = threadContext().ready();
+  if ("reason" in ready)
+    return [
+      { name: "lo", reason: ready.reason },
+      { name: "shm", reason: ready.reason },
+    ];
+  const { stack } = ready;
+  const hex = (value: bigint): string => value.toString(16).padStart(16, "0");
+  const present = stack.devices.map(({ name, gid, gidExt, chid }): DeviceRecord => {
+    return { name, gid: hex(gid), gidExt: hex(gidExt), chid };
+  });
+  return stack.shmReason === undefined ? present : [...present, { name: "shm", reason: stack.shmReason }];
 }
 
 /** The options in force in this thread. */

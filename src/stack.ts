@@ -8,6 +8,7 @@ import { randomFillSync } from "node:crypto";
 import { writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { getEnvironmentData, setEnvironmentData, threadId, type Worker } from "node:worker_threads";
+import { CONTROL_DETACHED, CONTROL_RENDEZVOUS, EVENT_RING, STATUS_TELL } from "../assembly/shared/codes.js";
 import {
   BLOCK_SIZE,
   CONN_CAPACITY,
@@ -19,7 +20,11 @@ import {
 import type { SmcOptions } from "./config.js";
 import type { Connection } from "./conn/connection.js";
 import type { ConnectionHost } from "./conn/host.js";
+import type { ConnectionPeer, ConnectionPlace } from "./conn/terms.js";
+import type { SmcdDevice } from "./device/device.js";
+import { Extents } from "./device/extents.js";
 import { LoDevice } from "./device/lo.js";
+import { takeDown } from "./device/pair.js";
 import { Counters } from "./diag/counters.js";
 import type { Abi } from "./engine/abi.js";
 import { AliasCopy, AlignedCopy, aliasWorks, type RingCopy } from "./engine/copy.js";
@@ -35,9 +40,12 @@ import {
   stackWord,
   wordView,
 } from "./engine/memory.js";
+import { PairTable } from "./engine/pair-table.js";
 import { makeBell } from "./host/bell.js";
 import { type Libc, loadLibc } from "./host/libc.js";
+import { releaseShared } from "./host/memfd.js";
 import { LinkGroups } from "./lgr/link-group.js";
+import { Neighbours, openNeighbours } from "./neighbours.js";
 import { IdlePolicy } from "./poller/idle.js";
 import { PollLoop } from "./poller/loop.js";
 import { ArenaRendezvous } from "./rendezvous/arena.js";
@@ -72,6 +80,11 @@ export function openArena(options: SmcOptions): Arena | undefined {
   return { reservation, abi, parentThread: typeof parent === "number" ? parent : -1 };
 }
 
+/** Buffers to let go of, -1 for none, and whom to tell. */
+interface GivenBack extends Pick<ConnectionPlace, "localDmb" | "peerDmb" | "sndDmb"> {
+  readonly peer: ConnectionPeer | undefined;
+}
+
 export class Stack implements ConnectionHost {
   readonly options: SmcOptions;
   readonly slot: number;
@@ -79,6 +92,10 @@ export class Stack implements ConnectionHost {
   readonly copy: RingCopy;
   readonly counters = new Counters();
   readonly lo: LoDevice;
+  /** In order of preference. */
+  readonly devices: readonly SmcdDevice[];
+  /** Why there is no way to other processes; undefined where there is one. */
+  readonly shmReason: string | undefined;
   readonly linkGroups = new LinkGroups();
   readonly rendezvous: ArenaRendezvous;
   /** Why there is no plain alias and no bell; undefined where FFI works. */
@@ -92,6 +109,8 @@ export class Stack implements ConnectionHost {
   readonly #libc: Libc | undefined;
   readonly #base: bigint;
   readonly #shared: Uint8Array<SharedArrayBuffer>;
+  readonly #pairs: PairTable;
+  readonly #neighbours: Neighbours | undefined;
 
   /** Whether looking again pays on this machine, as configured; else only sleeping does. */
   readonly maySpin: boolean;
@@ -106,7 +125,7 @@ export class Stack implements ConnectionHost {
     this.abi = abi;
     const shared = sharedView(memory);
     this.#shared = shared;
-    const ffi = options.ffi ? loadLibc() : { reason: "switched off" };
+    const ffi = options.ffi ? loadLibc() : { reason: "FFI is switched off" };
     const libc = "libc" in ffi ? ffi.libc : undefined;
     const alias = libc?.alias(shared);
     const aliased = alias !== undefined && aliasWorks(alias, shared, stackWord(slot, STACK_KEY));
@@ -114,7 +133,10 @@ export class Stack implements ConnectionHost {
     this.#libc = libc;
     this.#base = libc === undefined ? 0n : libc.address(shared);
     this.copy = aliased ? new AliasCopy(alias) : this.#alignedCopy(shared);
-    this.lo = new LoDevice(abi, arenaGid(memory), slot, abi.stackGeneration(slot));
+    const gid = arenaGid(memory);
+    const generation = abi.stackGeneration(slot);
+    this.lo = new LoDevice(abi, gid, slot, generation, (other) => this.ring(other));
+    this.#pairs = new PairTable(memory);
     const bell = libc === undefined ? -1 : makeBell(libc, abi.stackBell(slot) - 1, () => this.#loop.bell());
     if (bell >= 0) abi.stackSetBell(slot, bell + 1);
     this.#loop = new PollLoop({
@@ -125,7 +147,7 @@ export class Stack implements ConnectionHost {
       hasBell: bell >= 0,
       port: {
         ready: (ready) => this.#connections[ready]?.turn(),
-        rendezvous: () => this.rendezvous.look(),
+        control: (bits) => this.#control(bits),
         yieldCpu: () => libc?.yieldCpu(),
         leaveCpu: () => libc?.leaveCpu(),
         housekeeping: () => this.#trim(),
@@ -133,16 +155,41 @@ export class Stack implements ConnectionHost {
       counters: this.counters,
       policy,
     });
+    const neighbours = this.#openNeighbours(gid, generation);
+    this.shmReason = neighbours instanceof Neighbours ? undefined : neighbours.reason;
+    this.#neighbours = neighbours instanceof Neighbours ? neighbours : undefined;
+    this.devices = [this.lo, ...(this.#neighbours === undefined ? [] : [this.#neighbours.device])];
     this.rendezvous = new ArenaRendezvous({
       abi,
       stack: slot,
       key: keyView(memory, slot),
-      nudge: (other) => {
-        if (abi.stackNudge(other) !== 0) this.ring(other);
-      },
+      neighbourhood: this.#neighbours,
+      nudge: (other) => this.#nudge(other),
       hold: (change) => this.#loop.hold(change),
     });
     process.on("exit", () => this.#farewell());
+  }
+
+  #openNeighbours(gid: bigint, generation: number): Neighbours | { readonly reason: string } {
+    const { abi, options, slot } = this;
+    if (!options.shm) return { reason: "the shm device is switched off" };
+    if (this.#libc === undefined || abi.stackBell(slot) === 0) return { reason: this.ffiReason ?? "no bell" };
+    return openNeighbours({
+      abi,
+      table: this.#pairs,
+      extents: new Extents(abi, this.#base),
+      libc: this.#libc,
+      slot,
+      generation,
+      gid,
+      options,
+      wake: () => this.#loop.bell(),
+      lost: () => this.rendezvous.look(),
+      rang: () => {
+        this.counters.doorbellRung++;
+        this.#loop.rang();
+      },
+    });
   }
 
   /** A stack for this thread, or undefined when all stack slots are taken. */
@@ -183,6 +230,18 @@ export class Stack implements ConnectionHost {
     this.#loop.hold(1);
   }
 
+  /** What peers ask of us beside connections. */
+  #control(bits: number): void {
+    if ((bits & CONTROL_RENDEZVOUS) !== 0) this.rendezvous.look();
+    if ((bits & CONTROL_DETACHED) !== 0) this.abi.dmbReclaim(this.slot, 0);
+  }
+
+  /** Tells a stack of this process that rendezvous words changed. */
+  #nudge(slot: number): void {
+    if ((this.abi.doorNudge(this.abi.stackDoor(slot), CONTROL_RENDEZVOUS) & EVENT_RING) !== 0) this.ring(slot);
+  }
+
+  /** Rings the bell of a stack of this process. */
   ring(slot: number): void {
     const descriptor = this.abi.stackBell(slot) - 1;
     if (descriptor < 0) return;
@@ -206,6 +265,18 @@ export class Stack implements ConnectionHost {
     this.#loop.ref(change);
   }
 
+  /** A handshake began (+1) or ended (-1): its messages come soon after each other, so the loop turns for them as for data. */
+  engage(change: 1 | -1): void {
+    this.#loop.hold(change);
+    this.#loop.ref(change);
+    if (change === 1) this.#loop.expect();
+  }
+
+  /** A message of a handshake came. */
+  arrived(): void {
+    this.#loop.arrived();
+  }
+
   /** After a blocking ring used the doorbell word. */
   recheck(): void {
     this.#loop.recheck();
@@ -213,12 +284,11 @@ export class Stack implements ConnectionHost {
 
   release(connection: Connection): void {
     const { abi, counters } = this;
-    const { slot, conn, localDmb, peerDmb, sndDmb } = connection.place;
+    const { slot, conn, peerDmb, peer } = connection.place;
     const { group, rcvbufSize, sndbufSize } = connection.terms;
     abi.connTouched(conn, peerDmb);
-    this.lo.detach(peerDmb);
-    this.lo.unregister(localDmb);
-    if (sndDmb >= 0) this.lo.unregister(sndDmb);
+    this.giveBack(connection.place);
+    peer.hold(-1);
     this.#connections[slot] = undefined;
     this.#taken--;
     this.#freeSlots.push(slot);
@@ -226,6 +296,14 @@ export class Stack implements ConnectionHost {
     this.linkGroups.leave(group);
     counters.rxInUse -= rcvbufSize;
     counters.txInUse -= sndbufSize;
+  }
+
+  /** Lets go of the buffers of a connection, or of one that came to nothing; -1 for none. */
+  giveBack({ localDmb, peerDmb, sndDmb, peer }: GivenBack): void {
+    const { abi, slot } = this;
+    if (peerDmb >= 0 && abi.dmbDetach(slot, peerDmb) === STATUS_TELL) peer?.detached();
+    if (localDmb >= 0) abi.dmbUnregister(slot, localDmb);
+    if (sndDmb >= 0) abi.dmbUnregister(slot, sndDmb);
   }
 
   /**
@@ -238,9 +316,14 @@ export class Stack implements ConnectionHost {
     return { buffer: this.#libc.window(this.#base + BigInt(address), length), offset: 0 };
   }
 
-  /** Gives whole pages of a range of the arena back to the system; they read as zero afterwards. Needs FFI. */
-  discard(address: number, length: number): boolean {
-    return this.#libc?.discard(this.#base + BigInt(address), length) ?? false;
+  /**
+   * Gives whole pages of a range of the arena back to the system; they read as zero afterwards. Needs FFI.
+   *
+   * Takes: shared, whether the range lies in a memfd, whose pages go for both processes.
+   */
+  discard(address: number, length: number, shared: boolean): boolean {
+    const at = this.#base + BigInt(address);
+    return shared ? releaseShared(at, length) : (this.#libc?.discard(at, length) ?? false);
   }
 
   /** Idle connections give back what their rings do not need. */
@@ -251,15 +334,30 @@ export class Stack implements ConnectionHost {
 
   /** Frees what a dead stack held, and tells the living: an acceptor may be waiting for an intent of the dead. */
   reap(dead: number): void {
-    const spared = this.abi.stackReap(dead, this.slot, 1);
-    if (spared > 0) setTimeout(() => this.abi.stackReap(dead, this.slot, 0), REAP_LATER_MS).unref();
-    for (let other = 0; other < STACK_CAPACITY; other++) {
-      if (this.abi.stackGeneration(other) !== 0 && this.abi.stackNudge(other) !== 0) this.ring(other);
+    if (this.abi.stackReap(dead, this.slot, 1) === 0) this.#leavePairs(dead);
+    else {
+      const again = (): void => {
+        this.abi.stackReap(dead, this.slot, 0);
+        this.#leavePairs(dead);
+      };
+      setTimeout(again, REAP_LATER_MS).unref();
     }
+    for (let other = 0; other < STACK_CAPACITY; other++) if (this.abi.stackGeneration(other) !== 0) this.#nudge(other);
+    for (const neighbour of this.#neighbours?.clients() ?? []) neighbour.nudge(CONTROL_RENDEZVOUS | CONTROL_DETACHED);
+    this.#neighbours?.bereaved();
+  }
+
+  /** A dead stack uses no pair any more; a pair that nobody uses is taken down. */
+  #leavePairs(dead: number): void {
+    const { abi, slot } = this;
+    const extents = new Extents(abi, this.#base);
+    for (const pair of this.#pairs.used())
+      if (this.#pairs.leave(pair, dead)) takeDown({ abi, table: this.#pairs, extents, slot }, pair);
   }
 
   #farewell(): void {
     for (const connection of this.connections()) connection.farewell();
+    this.#neighbours?.close();
   }
 }
 

@@ -78,13 +78,22 @@ function decline(
   return finish(sendDecline(version, code, peerId), fallBack(localFallback(code), { filterLate }));
 }
 
+/** Proposals by what they are made of: the same offer always gives the same bytes. */
+const proposals = new WeakMap<LocalOffer, { readonly proposal: Proposal; readonly bytes: Uint8Array }>();
+
 function start(offer: LocalOffer): ClientStep {
-  const { proposal, diagnosis } = buildOffer(offer);
-  if (!proposal) return decline(offer.version, diagnosis, offer.peerId);
+  let made = proposals.get(offer);
+  if (made === undefined) {
+    const { proposal, diagnosis } = buildOffer(offer);
+    if (!proposal) return decline(offer.version, diagnosis, offer.peerId);
+    made = { proposal, bytes: encodeClc(proposal) };
+    proposals.set(offer, made);
+  }
+  const { proposal, bytes } = made;
   return {
     state: { name: "awaitAccept", offer, proposal },
     actions: [
-      { type: "send", bytes: encodeClc(proposal) },
+      { type: "send", bytes },
       { type: "wait", for: "Accept" },
     ],
   };

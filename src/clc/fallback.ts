@@ -13,10 +13,15 @@ export interface FallbackReason {
   readonly side: "local" | "peer";
   /** The code in the peer's Decline. */
   readonly peerDiagnosis?: number;
+  /** For people: what stands in the way here. */
+  readonly detail?: string;
 }
 
 /** A reason found here. `code` may come from a driver and need not be in the table. */
-export const localFallback = (code: number): FallbackReason => ({ code, name: diagnosisName(code), side: "local" });
+export const localFallback = (code: number, detail?: string): FallbackReason => ({
+  ...{ code, name: diagnosisName(code), side: "local" },
+  ...(detail === undefined ? {} : { detail }),
+});
 
 /** The peer sent a Decline with this diagnosis. */
 export const peerFallback = (peerDiagnosis: number): FallbackReason => ({

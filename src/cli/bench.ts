@@ -14,12 +14,14 @@ import { UsageError } from "./usage.js";
 interface BenchModule {
   readonly SCENARIOS: readonly string[];
   readonly TRANSPORTS: readonly string[];
+  readonly CONTEXTS: readonly string[];
   bench(
     options: {
       readonly scenarios: readonly string[];
       readonly quick: boolean;
       readonly json: boolean;
       readonly ffi: boolean;
+      readonly contexts: string;
       readonly transports?: readonly string[];
     },
     write: (line: string) => void,
@@ -30,12 +32,13 @@ export const BENCH_USAGE = `smcnet bench NAME... [options]
 
 Measures SMC beside the kernel's sockets, in the same run.
 
-NAME                 pingpong, stream, msgrate, http, idle, or all
---quick              small parameters: shows that it runs, the figures mean little
---transports a,b     only these: floor, ring, smcd, smcd-copy, tcp, uds, messageport
---contexts threads   where the two sides run (threads is what there is)
---no-ffi             with SMC_FFI=off
---json               one JSON object a line instead of tables`;
+NAME                  pingpong, stream, msgrate, http, idle, short, crowd, or all
+--quick               small parameters: shows that it runs, the figures mean little
+--transports a,b      only these: floor, ring, smcd, smcd-copy, tcp, uds, messageport
+--contexts threads    both sides are Workers of one process
+--contexts processes  each side is a process; floor and messageport need threads
+--no-ffi              with SMC_FFI=off
+--json                one JSON object a line instead of tables`;
 
 const OPTIONS = {
   quick: { type: "boolean", default: false },
@@ -54,11 +57,11 @@ function pick(given: readonly string[], known: readonly string[], what: string):
 /** Errors: UsageError for a command line that cannot be meant; otherwise the bench's own. */
 export async function benchCommand(argv: readonly string[], write: (line: string) => void): Promise<void> {
   const { values, positionals } = parse(argv);
-  const { SCENARIOS, TRANSPORTS, bench } = (await import(
+  const { SCENARIOS, TRANSPORTS, CONTEXTS, bench } = (await import(
     pathToFileURL(join(PACKAGE_FOLDER, "dist", "bench", "launch.mjs")).href
   )) as BenchModule;
   if (positionals.length === 0) throw new UsageError("which scenario?", BENCH_USAGE);
-  pick([values.contexts], ["threads"], "context");
+  pick([values.contexts], CONTEXTS, "context");
   const transports = values.transports?.split(",");
   await bench(
     {
@@ -66,6 +69,7 @@ export async function benchCommand(argv: readonly string[], write: (line: string
       quick: values.quick,
       json: values.json,
       ffi: !values["no-ffi"],
+      contexts: values.contexts,
       ...(transports && { transports: pick(transports, TRANSPORTS, "transport") }),
     },
     write,

@@ -3,10 +3,12 @@
  * The command `smcnet`: finds the subcommand and turns its outcome into an exit code.
  *
  * Owns the list of subcommands and the exit codes: 0 done, 1 failed, 2 not understood. What a subcommand does is in the
- * file of its name. The same file is also the Worker that answers the built-in exchange of `smcnet stats`.
+ * file of its name. The same file is also the Worker that answers the built-in exchange of `smcnet stats`, and the process
+ * that answers `smcnet chk`.
  */
 import { isMainThread } from "node:worker_threads";
 import { benchCommand } from "./bench.js";
+import { answerCheck, CHECK_ARGUMENT, chkCommand } from "./chk.js";
 import { PACKAGE_VERSION } from "./package.js";
 import { answerExchange, statsCommand } from "./stats.js";
 import { UsageError } from "./usage.js";
@@ -14,6 +16,7 @@ import { UsageError } from "./usage.js";
 const USAGE = `smcnet COMMAND [arguments]
 
 bench NAME...        measure SMC beside TCP, unix sockets and MessagePort
+chk                  say what this host can do: devices, and a live connection over each
 stats [FILE.json]    print the counters of a saved snapshot, or of a short exchange made for the purpose
 help, --help         this text
 --version            the version of smcnet`;
@@ -25,6 +28,7 @@ const version: Command = (_argv, write) => write(PACKAGE_VERSION);
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map([
   ["bench", benchCommand],
+  ["chk", chkCommand],
   ["stats", statsCommand],
   ["help", help],
   ["--help", help],
@@ -52,5 +56,6 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
   }
 }
 
-if (isMainThread) process.exitCode = await main(process.argv.slice(2));
-else await answerExchange();
+if (!isMainThread) await answerExchange();
+else if (process.argv[2] === CHECK_ARGUMENT) await answerCheck();
+else process.exitCode = await main(process.argv.slice(2));

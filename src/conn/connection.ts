@@ -69,8 +69,8 @@ export class Connection implements TxPort, ClosePort {
     this.place = place;
     this.terms = terms;
     this.#owner = owner;
-    this.tx = new Tx(host, place.conn, place.peerStack, this);
-    this.trim = new Trim(host, place.conn);
+    this.tx = new Tx(host, place.conn, place.peer, this);
+    this.trim = new Trim(host, place.conn, place.peer.remote);
     this.#machine = new CloseMachine(this);
   }
 
@@ -211,7 +211,7 @@ export class Connection implements TxPort, ClosePort {
     const events = abi.rxConsume(this.place.conn, length);
     counters.read(length);
     if ((events & EVENT_SIGNAL) !== 0) counters.consUpdates++;
-    if ((events & EVENT_RING) !== 0) this.#host.ring(this.place.peerStack);
+    if ((events & EVENT_RING) !== 0) this.place.peer.ring();
   }
 
   /** Ends our writing half behind everything written; `done` runs once the peer has been told. */
@@ -245,8 +245,10 @@ export class Connection implements TxPort, ClosePort {
   /**
    * The clcSocket ended or failed: without close flags, the peer's death. What it published before is still delivered;
    * then EOF, or ECONNRESET if it had bytes of ours unread, as TCP would show it.
+   *
+   * Takes: failed, whether it failed instead of ending: a peer that gave up, not one that died.
    */
-  peerLost(): void {
+  peerLost(failed = false): void {
     if (this.#peerLost || this.#released) return;
     this.#peerLost = true;
     const { abi } = this.#host;
@@ -255,7 +257,7 @@ export class Connection implements TxPort, ClosePort {
     const flags = abi.connPeerState(conn);
     const said = (flags & (STATE_CONN_CLOSED | STATE_CONN_ABORT)) !== 0;
     const lost = abi.connPeerUnread(conn) + abi.txUnsent(conn) + this.tx.queuedBytes > 0;
-    this.#peerFlags(said ? flags : lost ? STATE_CONN_ABORT : STATE_CONN_CLOSED);
+    this.#peerFlags(said ? flags : lost || failed ? STATE_CONN_ABORT : STATE_CONN_CLOSED);
     if (!this.#finishIfOver()) this.schedule();
   }
 

@@ -11,14 +11,12 @@ export interface ConnectionHost {
   readonly abi: Abi;
   readonly copy: RingCopy;
   readonly counters: Counters;
-  /** Rings the bell of stack `slot`: the data plane answered EVENT_RING. */
-  ring(slot: number): void;
   /** An answer may come soon: worth turning for. */
   expect(): void;
   /** The connection keeps the process alive from now on (+1), or no longer (-1). */
   ref(change: 1 | -1): void;
-  /** Gives whole pages of the arena back to the system; false where there is no way. */
-  discard(address: number, length: number): boolean;
+  /** Gives whole pages of the arena back to the system, `shared` ones in a memfd; false where there is no way. */
+  discard(address: number, length: number, shared: boolean): boolean;
   /** The connection is over: its buffers and its slot go back. */
   release(connection: Connection): void;
 }

@@ -26,9 +26,27 @@ export interface ConnectionPlace {
   readonly peerDmb: number;
   /** Private send buffer in copy mode, else -1. */
   readonly sndDmb: number;
-  readonly peerStack: number;
-  /** Tells this peer from a later stack in the same slot. */
-  readonly peerGeneration: number;
+  readonly peer: ConnectionPeer;
+}
+
+/** The stack at the other end. */
+export interface ConnectionPeer {
+  /** Whether it lives in another process. */
+  readonly remote: boolean;
+  /** Whether it is known to have ended. */
+  readonly gone: boolean;
+  /** Rings its bell: the data plane answered EVENT_RING. */
+  ring(): void;
+  /**
+   * Blocks the thread until connection block `conn` has news of the kinds in `wanted`, EVENT_* bits, or the time is up.
+   *
+   * Returns: EVENT_* bits, wanted or not; none wanted after a wake-up that was not for this connection, or on expiry.
+   */
+  wait(conn: number, timeoutMs: number, wanted: number): number;
+  /** We have let go of a buffer that it gave up before. */
+  detached(): void;
+  /** A connection to it came (+1) or went (-1). */
+  hold(change: 1 | -1): void;
 }
 
 /** Facts that people and tools ask for; a copy. */

@@ -16,21 +16,24 @@ import type { Abi } from "../engine/abi.js";
 
 export interface TrimHost {
   readonly abi: Abi;
-  /** Gives back whole pages; false where the system offers no way. */
-  discard(address: number, length: number): boolean;
+  /** Gives back whole pages, `shared` ones in a memfd; false where the system offers no way. */
+  discard(address: number, length: number, shared: boolean): boolean;
 }
 
 /** Remembers how far a connection had written when it was last looked at. */
 export class Trim {
   readonly #host: TrimHost;
   readonly #conn: number;
+  readonly #remote: boolean;
   #seen = 0;
   #trimmed = 0;
   #off = false;
 
-  constructor(host: TrimHost, conn: number) {
+  /** Takes: remote, whether the peer's ring lies in a memfd. */
+  constructor(host: TrimHost, conn: number, remote = false) {
     this.#host = host;
     this.#conn = conn;
+    this.#remote = remote;
   }
 
   /** Never again: somebody writes into the ring ahead of its cursor. */
@@ -51,8 +54,9 @@ export class Trim {
     if (written === this.#trimmed || abi.connDrained(this.#conn) === 0) return false;
     this.#trimmed = written;
     const ring = abi.connPeek(this.#conn, CONN_PEER_RING) - CDC_SIZE;
-    const went = this.#host.discard(ring, abi.connPeek(this.#conn, CONN_PEER_SIZE) + CDC_SIZE);
+    const went = this.#host.discard(ring, abi.connPeek(this.#conn, CONN_PEER_SIZE) + CDC_SIZE, this.#remote);
     const snd = abi.connPeek(this.#conn, CONN_SND) - CDC_SIZE;
-    return snd === ring ? went : this.#host.discard(snd, abi.connPeek(this.#conn, CONN_SND_SIZE) + CDC_SIZE) || went;
+    const own = abi.connPeek(this.#conn, CONN_SND_SIZE) + CDC_SIZE;
+    return snd === ring ? went : this.#host.discard(snd, own, false) || went;
   }
 }

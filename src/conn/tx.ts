@@ -12,6 +12,7 @@ import {
   STATE_DONE_WRITING,
 } from "../../assembly/shared/codes.js";
 import type { ConnectionHost } from "./host.js";
+import type { ConnectionPeer } from "./terms.js";
 
 /** How a write ended: 0, or a negative errno of libuv. */
 export type WriteDone = (status: number) => void;
@@ -36,7 +37,7 @@ export interface TxPort {
 export class Tx {
   readonly #host: ConnectionHost;
   readonly #conn: number;
-  readonly #peerStack: number;
+  readonly #peer: ConnectionPeer;
   readonly #port: TxPort;
   /** Undefined while nothing is queued. */
   #queue: PendingWrite[] | undefined;
@@ -49,10 +50,10 @@ export class Tx {
   /** Called once, when the connection has told the peer that it is over. */
   onFinal: (() => void) | undefined;
 
-  constructor(host: ConnectionHost, conn: number, peerStack: number, port: TxPort) {
+  constructor(host: ConnectionHost, conn: number, peer: ConnectionPeer, port: TxPort) {
     this.#host = host;
     this.#conn = conn;
-    this.#peerStack = peerStack;
+    this.#peer = peer;
     this.#port = port;
   }
 
@@ -67,7 +68,7 @@ export class Tx {
 
   /** Acts on the event bits of a publish. */
   settle(events: number): void {
-    if ((events & EVENT_RING) !== 0) this.#host.ring(this.#peerStack);
+    if ((events & EVENT_RING) !== 0) this.#peer.ring();
     if ((events & EVENT_ILLEGAL) !== 0) this.#port.violated();
   }
 

@@ -1,5 +1,5 @@
 /**
- * Plain data about sockets: what `smcss` knows of one. Source: smc-protocol §11.2.
+ * Plain data about sockets and devices: what `smcss` knows of one, and what is there to be used. Source: smc-protocol §11.2.
  */
 
 /** A position in a ring: wrap counter and byte offset. */
@@ -56,4 +56,13 @@ export interface SocketRecord {
   readonly shutdown: { readonly receive: boolean; readonly send: boolean };
   readonly conn?: ConnRecord;
   readonly dmb?: DmbRecord;
+}
+
+/** A device of this thread, or why it is not there. GIDs in hexadecimal. */
+export interface DeviceRecord {
+  readonly name: string;
+  readonly gid?: string;
+  readonly gidExt?: string;
+  readonly chid?: number;
+  readonly reason?: string;
 }

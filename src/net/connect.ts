@@ -9,11 +9,13 @@ import { Socket } from "node:net";
 import type { FallbackReason } from "../clc/fallback.js";
 import type { LateFilter } from "../clc/framing.js";
 import type { SmcOptions } from "../config.js";
+import type { Endpoint } from "../rendezvous/address.js";
 import { channels } from "../trace.js";
 import { adaptSocket } from "./adapt.js";
-import { type ConnectRequest, type EngineBinding, endpointsOf, type TcpHandle } from "./binding.js";
+import { Announcement } from "./announce.js";
+import type { ConnectRequest, EngineBinding, TcpHandle } from "./binding.js";
 import { ClcSocket } from "./clc-socket.js";
-import { NO_DEVICE, PEER_NO_SMC, threadContext } from "./context.js";
+import { noDevice, threadContext } from "./context.js";
 import { filterLate, giveBack } from "./fallback-read.js";
 import type { SmcHandle } from "./handle.js";
 import { Negotiation, type NegotiationContext } from "./negotiate.js";
@@ -38,9 +40,11 @@ function makeHandleHook(context: NegotiationContext): PropertyDescriptor {
   const connectHook = (name: "connect" | "connect6"): PropertyDescriptor => ({
     configurable: true,
     value(this: TcpHandle, request: ConnectRequest, address: string, port: number): number {
-      const connect = Reflect.get(Object.getPrototypeOf(this) as TcpHandle, name) as TcpHandle["connect"];
+      const native = Reflect.get(Object.getPrototypeOf(this) as TcpHandle, name) as TcpHandle["connect"];
       const socket = this[owner] as InternalSocket;
-      return connectHandle(context, socket, this, socket[UNDECIDED]!, connect, request, address, port);
+      const connect = (): number => native.call(this, request, address, port);
+      const server = { address, port };
+      return connectHandle({ context, socket, handle: this, options: socket[UNDECIDED]!, request, server, connect });
     },
   });
   const connectHooks = { connect: connectHook("connect"), connect6: connectHook("connect6") };
@@ -65,10 +69,10 @@ let handleHook: PropertyDescriptor | undefined;
 export function hookSocket(socket: Socket, options: SmcOptions): void {
   const ready = threadContext().ready();
   if (!options.enabled || "reason" in ready) {
-    showStatus(socket, NO_DEVICE);
+    showStatus(socket, noDevice("reason" in ready ? ready.reason : "switched off"));
     return;
   }
-  showStatus(socket, PEER_NO_SMC);
+  showStatus(socket, ready.noPeer);
   // `net` makes the handle in connect(), and another one for each further address (kReinitializeHandle): both assign
   // `_handle`, whose accessor on the prototype is shadowed.
   handleHook ??= makeHandleHook(ready);
@@ -82,40 +86,66 @@ function unhook(socket: InternalSocket): void {
   Reflect.deleteProperty(socket, "_handle");
 }
 
+/** One `connect` of a handle, as `net` asked for it. */
+interface Attempt {
+  readonly context: NegotiationContext;
+  readonly socket: InternalSocket;
+  readonly handle: TcpHandle;
+  readonly options: SmcOptions;
+  readonly request: ConnectRequest;
+  readonly server: Endpoint;
+  /** The handle's own connect. */
+  readonly connect: () => number;
+}
+
 /** Connects; if somebody who speaks SMC listens there, negotiates before `net` hears of it. */
-function connectHandle(
-  context: NegotiationContext,
-  socket: InternalSocket,
-  handle: TcpHandle,
-  options: SmcOptions,
-  connect: TcpHandle["connect"],
-  request: ConnectRequest,
-  address: string,
-  port: number,
-): number {
+function connectHandle(attempt: Attempt): number {
+  const { handle, request, server, context } = attempt;
+  // A process that was never met is met first: an intent has to stand before the SYN goes out.
+  const cancel = context.stack.rendezvous.approach(server, () => {
+    Reflect.deleteProperty(handle, "close");
+    const status = announceAndConnect(attempt);
+    if (status !== 0) request.oncomplete(status, handle, request, false, false);
+  });
+  if (cancel === undefined) return announceAndConnect(attempt);
+  Object.defineProperty(handle, "close", {
+    configurable: true,
+    value(closed?: () => void) {
+      cancel();
+      Reflect.deleteProperty(handle, "close");
+      handle.close(closed);
+    },
+  });
+  return 0;
+}
+
+function announceAndConnect(attempt: Attempt): number {
+  const { context, socket, handle, options, request, server, connect } = attempt;
   // Who knows both ends needs no match; a server that does not wait for a Proposal would never make one.
-  const intent = options.negotiateAlways ? undefined : context.stack.rendezvous.intend({ address, port });
+  const intent = options.negotiateAlways ? undefined : context.stack.rendezvous.intend(server);
   const { oncomplete } = request;
   if (intent === undefined && !options.negotiateAlways) {
     request.oncomplete = function (status, ...rest) {
       if (status === 0) unhook(socket);
       oncomplete.call(this, status, ...rest);
     };
-    return connect.call(handle, request, address, port);
+    return connect();
   }
+  const announcement = intent && new Announcement(context.stack, handle, intent);
   const scope = new AsyncResource("SMCCONNECT");
   request.oncomplete = (status, _handle, _request, readable, writable) => {
     const complete = (final: number, result: unknown): void =>
       scope.runInAsyncScope(oncomplete, request, final, result, request, readable, writable);
     if (status !== 0 || socket.destroyed || socket._handle !== handle) {
-      intent?.close();
+      announcement?.withdraw();
       complete(status, handle);
       return;
     }
-    negotiate(context, socket, handle, options, intent, complete);
+    negotiate(context, socket, handle, options, announcement, complete);
   };
-  const status = connect.call(handle, request, address, port);
-  if (status !== 0) intent?.close();
+  const status = connect();
+  if (status === 0) announcement?.claim();
+  else announcement?.withdraw();
   return status;
 }
 
@@ -124,15 +154,13 @@ function negotiate(
   socket: InternalSocket,
   handle: TcpHandle,
   options: SmcOptions,
-  intent: { close(): void } | undefined,
+  announcement: Announcement | undefined,
   complete: (status: number, handle: unknown) => void,
 ): void {
-  const { stack, engine } = context;
+  const { engine } = context;
   const { onread } = handle;
   // The claim comes before anything that takes time: the acceptor waits for it.
-  const ends = intent && endpointsOf(handle);
-  const claim = ends && stack.rendezvous.claim(ends.local, ends.peer, () => negotiation.start());
-  intent?.close();
+  const claimed = announcement?.claim();
   let timer: NodeJS.Timeout | undefined;
   const done = (): void => {
     clearTimeout(timer);
@@ -157,7 +185,7 @@ function negotiate(
     },
     failed(error) {
       done();
-      claim?.withdraw();
+      announcement?.withdraw();
       complete((error as { code?: string }).code === "ETIMEDOUT" ? UV_ETIMEDOUT : UV_ECONNRESET, handle);
     },
   });
@@ -166,25 +194,29 @@ function negotiate(
     configurable: true,
     value(closed?: () => void) {
       done();
-      claim?.withdraw();
+      announcement?.withdraw();
       negotiation.cancel();
       handle.close(closed);
     },
   });
-  if (intent === undefined) {
+  if (announcement === undefined || announcement.settled()) {
     negotiation.start();
+    announcement?.handOver();
     return;
   }
-  if (claim === undefined) {
+  if (!claimed) {
+    announcement.withdraw();
     negotiation.giveUp();
     return;
   }
+  announcement.onMatch = () => negotiation.start();
   const withdraw = (): void => {
-    if (claim.withdraw()) negotiation.giveUp();
+    if (announcement.withdraw()) negotiation.giveUp();
   };
   // A loop that was blocked runs its timers first: what the acceptor did meanwhile is looked at before giving up.
   timer = setTimeout(() => setImmediate(withdraw), options.matchTimeoutMs);
   negotiation.listenFor(withdraw);
+  announcement.handOver();
 }
 
 /** Replaces the handle under a socket that is still connecting. The old one lives on as the clcSocket. */

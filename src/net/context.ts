@@ -78,7 +78,10 @@ class ThreadContext {
     const stack = Stack.open(this.arena, this.options);
     if (stack === undefined) return this.#unavailable("SMC_NO_ARENA", "all stack slots of this process are taken");
     debug("stack %d, copies %s", stack.slot, stack.ffiReason ?? "through the plain alias");
-    return { engine, stack, SmcHandle: defineSmcHandle(engine, stack) };
+    const { shmReason } = stack;
+    const detail = shmReason === undefined ? undefined : `other processes are out of reach: ${shmReason}`;
+    const noPeer = localFallback(DIAGNOSIS.PEERNOSMC.code, detail);
+    return { engine, stack, SmcHandle: defineSmcHandle(engine, stack), noPeer };
   }
 
   #unavailable(code: "SMC_NO_ARENA" | "SMC_UNSUPPORTED_NODE" | "SMC_SECOND_COPY", reason: string): Unavailable {
@@ -109,6 +112,5 @@ export function threadContext(): ThreadContext {
 
 export type { ThreadContext };
 
-/** The peer did not say that it speaks SMC, or we do not: nothing was tried. */
-export const PEER_NO_SMC: FallbackReason = localFallback(DIAGNOSIS.PEERNOSMC.code);
-export const NO_DEVICE: FallbackReason = localFallback(DIAGNOSIS.NOSMCDEV.code);
+/** No device at all: `ready()` has the reason. */
+export const noDevice = (reason: string): FallbackReason => localFallback(DIAGNOSIS.NOSMCDEV.code, reason);

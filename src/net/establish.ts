@@ -7,8 +7,8 @@ import type { Agreement, LocalEndpoint } from "../clc/agreement.js";
 import type { SmcOptions } from "../config.js";
 import { Connection, type ConnectionOwner } from "../conn/connection.js";
 import type { ConnectionTerms } from "../conn/terms.js";
-import type { RegisteredDmb } from "../device/device.js";
-import { sizeClassFor } from "../device/lo.js";
+import type { RegisteredDmb, SmcdDevice, SmcdPath } from "../device/device.js";
+import { SMALLEST_DMB, sizeClassFor } from "../device/dmb-size.js";
 import { sizeBin } from "../diag/counters.js";
 import type { LinkGroup } from "../lgr/link-group.js";
 import type { Stack } from "../stack.js";
@@ -21,13 +21,13 @@ interface GroupPeer {
   readonly version: 1 | 2;
 }
 
-const SMALLEST_DMB = 16384;
-
 export class Establishment {
   readonly #stack: Stack;
   readonly #options: SmcOptions;
   #slot = -1;
   #conn = 0;
+  #device: SmcdDevice | undefined;
+  #path: SmcdPath | undefined;
   #local: RegisteredDmb | undefined;
   #peerDmb = -1;
   #sndDmb = -1;
@@ -39,21 +39,22 @@ export class Establishment {
   }
 
   /** Server: own buffer and link group, first contact if there is none. A diagnosis where it cannot be. */
-  register(peer: GroupPeer): LocalEndpoint | number {
-    const { linkGroups, lo } = this.#stack;
-    const known = linkGroups.find(lo.name, peer.gid, peer.gidExt);
-    return this.#takeLocal(
-      known ?? linkGroups.create(lo.name, peer.gid, peer.gidExt, peer.version),
-      known === undefined,
-    );
+  register(device: string, peer: GroupPeer): LocalEndpoint | number {
+    const { linkGroups } = this.#stack;
+    const known = linkGroups.find(device, peer.gid, peer.gidExt);
+    const group = known ?? linkGroups.create(device, peer.gid, peer.gidExt, peer.version);
+    return this.#takeLocal(group, known === undefined);
   }
 
   /** Client: link group as the Accept says, own buffer, then the peer's. A diagnosis where it cannot be. */
-  registerAndAttach(peer: GroupPeer & { firstContact: boolean; token: bigint }): LocalEndpoint | number {
-    const { linkGroups, lo } = this.#stack;
+  registerAndAttach(
+    device: string,
+    peer: GroupPeer & { firstContact: boolean; token: bigint },
+  ): LocalEndpoint | number {
+    const { linkGroups } = this.#stack;
     const group = peer.firstContact
-      ? linkGroups.create(lo.name, peer.gid, peer.gidExt, peer.version)
-      : linkGroups.find(lo.name, peer.gid, peer.gidExt);
+      ? linkGroups.create(device, peer.gid, peer.gidExt, peer.version)
+      : linkGroups.find(device, peer.gid, peer.gidExt);
     if (group === undefined) return DIAGNOSIS.SYNCERR.code;
     const local = this.#takeLocal(group, peer.firstContact);
     if (typeof local === "number") return local;
@@ -64,10 +65,16 @@ export class Establishment {
     const stack = this.#stack;
     this.#group = group;
     stack.linkGroups.join(group);
+    this.#device = stack.devices.find(({ name }) => name === group.device);
+    const path = this.#device?.toward(group.peerGid, group.peerGidExt);
+    if (path === undefined) return DIAGNOSIS.NOSMCD2DEV.code;
+    if (path.full) return DIAGNOSIS.MAX_DMB.code;
+    path.hold(1);
+    this.#path = path;
     const slot = stack.takeSlot();
     if (slot === undefined) return DIAGNOSIS.MAX_DMB.code;
     this.#slot = slot;
-    const local = stack.lo.register(slot, this.#options.rmem);
+    const local = path.register(slot, this.#options.rmem);
     if (local === undefined) return DIAGNOSIS.MEM.code;
     this.#local = local;
     this.#conn = stack.abi.connOpen(stack.slot, slot, local.index);
@@ -83,16 +90,18 @@ export class Establishment {
   /** Attaches the peer's buffer and, in copy mode, a private send buffer. */
   attach(token: bigint): boolean {
     const { abi, lo, slot, counters } = this.#stack;
-    const peerDmb = lo.attach(token);
+    const peerDmb = this.#path?.attach(token);
     if (peerDmb === undefined) return false;
     this.#peerDmb = peerDmb;
     if (this.#options.loCopy) {
+      // Nobody else sees a private send buffer: it lies in the arena whatever the device.
       const snd = lo.register(this.#slot, this.#options.wmem);
       if (snd === undefined) return false;
       this.#sndDmb = snd.index;
       if (snd.sizeClass < sizeClassFor(this.#options.wmem)) counters.txDowngraded++;
     }
-    if (abi.connAttach(slot, this.#conn, peerDmb, this.#sndDmb) !== 0) return false;
+    const { box } = this.#path!.peerOf(peerDmb);
+    if (abi.connAttach(slot, this.#conn, peerDmb, this.#sndDmb, box) !== 0) return false;
     const bytes = abi.dmbLength(this.#sndDmb >= 0 ? this.#sndDmb : peerDmb);
     counters.txAllocated++;
     counters.txBuffers[sizeBin(bytes)]!++;
@@ -102,7 +111,7 @@ export class Establishment {
 
   /** The connection, live from here on. */
   connect(agreement: Agreement, owner: ConnectionOwner): Connection {
-    const { abi, counters, lo } = this.#stack;
+    const { abi, counters } = this.#stack;
     const { role, peer, local } = agreement;
     const group = this.#group!;
     group.established = true;
@@ -113,22 +122,20 @@ export class Establishment {
       sndbufSize: nocopy ? peerBufSize : abi.dmbLength(this.#sndDmb),
       rcvbufSize: abi.dmbLength(this.#local!.index),
       peerBufSize,
-      gid: lo.gid,
+      gid: this.#device!.gid,
       token: local.token,
       peerToken: peer.token,
       group,
     };
     if (role === "client") counters[peer.version === 1 ? "clientV1" : "clientV2"]++;
     else counters[peer.version === 1 ? "serverV1" : "serverV2"]++;
-    const peerStack = abi.dmbOwner(this.#peerDmb);
     const place = {
       slot: this.#slot,
       conn: this.#conn,
       localDmb: this.#local!.index,
       peerDmb: this.#peerDmb,
       sndDmb: this.#sndDmb,
-      peerStack,
-      peerGeneration: abi.stackGeneration(peerStack),
+      peer: this.#path!.peerOf(this.#peerDmb),
     };
     const connection = new Connection(this.#stack, place, terms, owner);
     this.#stack.connect(connection);
@@ -137,14 +144,12 @@ export class Establishment {
 
   /** The handshake failed: everything taken goes back. */
   abandon(outOfSync: boolean): void {
-    const { lo, linkGroups, counters } = this.#stack;
-    if (this.#sndDmb >= 0) lo.unregister(this.#sndDmb);
-    if (this.#peerDmb >= 0) lo.detach(this.#peerDmb);
-    if (this.#local !== undefined) {
-      counters.rxInUse -= SMALLEST_DMB << this.#local.sizeClass;
-      lo.unregister(this.#local.index);
-    }
+    const { linkGroups, counters } = this.#stack;
+    const peer = this.#peerDmb >= 0 ? this.#path!.peerOf(this.#peerDmb) : undefined;
+    this.#stack.giveBack({ localDmb: this.#local?.index ?? -1, peerDmb: this.#peerDmb, sndDmb: this.#sndDmb, peer });
+    if (this.#local !== undefined) counters.rxInUse -= SMALLEST_DMB << this.#local.sizeClass;
     if (this.#slot >= 0) this.#stack.dropSlot(this.#slot);
+    this.#path?.hold(-1);
     if (this.#group !== undefined) {
       linkGroups.leave(this.#group);
       if (outOfSync) linkGroups.drop(this.#group);

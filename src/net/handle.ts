@@ -111,7 +111,7 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       const length = state[READ_BYTES_OR_ERROR]!;
       if (length === 0) return;
       this.tcp.readStop();
-      this.connection.peerLost();
+      this.connection.peerLost(length !== UV_EOF);
       this.#updateRef();
     }
 

@@ -4,25 +4,23 @@
  * Owns the wiring and nothing of the protocol. Ends in exactly one of: SMC, TCP with every foreign byte kept, failure.
  * Whoever destroys the handle meanwhile calls cancel() first.
  */
-import { hostname, networkInterfaces } from "node:os";
-import type { LocalDevice, LocalEndpoint, LocalOffer } from "../clc/agreement.js";
+import type { LocalEndpoint } from "../clc/agreement.js";
 import { type ClientAction, type ClientEvent, clientHandshake, reduceClient } from "../clc/client.js";
 import { type FallbackReason, localFallback } from "../clc/fallback.js";
 import { ClcFraming, LateFilter } from "../clc/framing.js";
 import type { HandshakeEvent, Transition } from "../clc/handshake.js";
-import { prefixesOf } from "../clc/prefix.js";
 import { reduceServer, type ServerAction, type ServerEvent, serverHandshake } from "../clc/server.js";
-import { allowsVersion1, type SmcOptions } from "../config.js";
+import type { SmcOptions } from "../config.js";
 import { SmcError } from "../errors.js";
 import type { Stack } from "../stack.js";
 import { channels, debug } from "../trace.js";
 import { DIAGNOSIS } from "../wire/clc-diagnosis.js";
-import type { PrefixArea } from "../wire/clc-proposal.js";
 import { dumpClc } from "../wire/dump.js";
-import type { EngineBinding, TcpHandle } from "./binding.js";
+import type { EngineBinding } from "./binding.js";
 import type { ClcSocket } from "./clc-socket.js";
 import { Establishment } from "./establish.js";
 import type { SmcHandle, SmcHandleClass } from "./handle.js";
+import { localOffer } from "./local-offer.js";
 
 /** A server may wait as long as the kernel does: nobody's connect hangs on it. Source: smc-protocol §2.8. */
 const SERVER_WAIT_MS = 6000;
@@ -40,6 +38,8 @@ export interface NegotiationContext {
   readonly engine: EngineBinding;
   readonly stack: Stack;
   readonly SmcHandle: SmcHandleClass;
+  /** The peer did not say that it speaks SMC, or we could not see that it does: nothing was tried. */
+  readonly noPeer: FallbackReason;
 }
 
 type Machine = (event: HandshakeEvent | ClientEvent | ServerEvent) => readonly (ClientAction | ServerAction)[];
@@ -51,45 +51,6 @@ function running<S, E, A>(reduce: (state: S, event: E) => Transition<S, A>, init
     const step = reduce(state, event);
     state = step.state;
     return step.actions;
-  };
-}
-
-const prefixCache = new Map<string, PrefixArea | undefined>();
-
-/** Subnets of a local address; looked up once an address, because interfaces cost a system call each. */
-function prefixesFor(address: string): PrefixArea | undefined {
-  if (!prefixCache.has(address)) prefixCache.set(address, prefixesOf(address, networkInterfaces()));
-  return prefixCache.get(address);
-}
-
-let hostName: string | undefined;
-
-/** Only SMC-R has one to tell. */
-const NO_PEER_ID = new Uint8Array(8);
-
-function localOffer(stack: Stack, options: SmcOptions, tcp: TcpHandle): LocalOffer {
-  const local: { address?: string } = {};
-  tcp.getsockname(local);
-  const { lo } = stack;
-  const device: LocalDevice = {
-    name: lo.name,
-    kind: "D",
-    gid: lo.gid,
-    gidExt: lo.gidExt,
-    chid: lo.chid,
-    v1: allowsVersion1(options),
-    reaches: (gid, gidExt) => lo.reaches(gid, gidExt),
-  };
-  hostName ??= hostname()
-    .replace(/[^\x20-\x7e]/g, "")
-    .slice(0, 32);
-  return {
-    devices: [device],
-    ueids: options.ueids,
-    version: options.clcVersion === 1 ? 1 : 2,
-    peerId: NO_PEER_ID,
-    prefixes: local.address === undefined ? undefined : prefixesFor(local.address),
-    hostName,
   };
 }
 
@@ -105,6 +66,7 @@ export class Negotiation {
   #timer: NodeJS.Timeout | undefined;
   #onTalk: (() => void) | undefined;
   #over = false;
+  #engaged = false;
   #awaiting = false;
 
   constructor(
@@ -140,6 +102,10 @@ export class Negotiation {
   }
 
   #read(): void {
+    if (!this.#engaged) {
+      this.#engaged = true;
+      this.#context.stack.engage(1);
+    }
     this.#clcSocket.startReading({ bytes: (data) => this.#bytes(data), ended: (status) => this.#ended(status) });
   }
 
@@ -157,6 +123,7 @@ export class Negotiation {
   }
 
   #bytes(data: Uint8Array): void {
+    this.#context.stack.arrived();
     this.#framing.push(data);
     if (this.#onTalk !== undefined) this.#onTalk();
     else this.#cut();
@@ -203,11 +170,15 @@ export class Negotiation {
         this.#wait();
         return;
       case "register":
-        this.#answer(this.#establishment.register(action.peer), "registered", "registerFailed");
+        this.#answer(this.#establishment.register(action.device.name, action.peer), "registered", "registerFailed");
         return;
       case "attach":
         if (this.#role === "client")
-          this.#answer(this.#establishment.registerAndAttach(action.peer), "attached", "attachFailed");
+          this.#answer(
+            this.#establishment.registerAndAttach(action.device.name, action.peer),
+            "attached",
+            "attachFailed",
+          );
         else if (this.#establishment.attach(action.peer.token)) this.#feed({ type: "attached" });
         else this.#feed({ type: "attachFailed", diagnosis: DIAGNOSIS.MEM.code });
         return;
@@ -263,6 +234,8 @@ export class Negotiation {
   #finish(): void {
     this.#over = true;
     clearTimeout(this.#timer);
+    if (this.#engaged) this.#context.stack.engage(-1);
+    this.#engaged = false;
   }
 
   #fallBack(reason: FallbackReason, filterLate: boolean, outOfSync: boolean): void {

@@ -12,7 +12,7 @@ import { channels, debug } from "../trace.js";
 import { adaptSocket } from "./adapt.js";
 import { type AddressOut, endpointsOf, type TcpHandle } from "./binding.js";
 import { ClcSocket } from "./clc-socket.js";
-import { NO_DEVICE, PEER_NO_SMC, threadContext } from "./context.js";
+import { noDevice, threadContext } from "./context.js";
 import { filterLate, giveBack } from "./fallback-read.js";
 import type { SmcHandle } from "./handle.js";
 import { Negotiation, type NegotiationContext } from "./negotiate.js";
@@ -61,10 +61,11 @@ function hookListening(server: InternalServer, options: SmcOptions, ipv6Only: bo
   const context = threadContext().ready();
   const handle = server._handle;
   if ("reason" in context || !options.enabled) {
-    if (handle) showOnAccept(server, handle, NO_DEVICE);
+    if (handle) showOnAccept(server, handle, noDevice("reason" in context ? context.reason : "switched off"));
     return;
   }
-  if (!(handle instanceof context.engine.TCP) || handle.onconnection === undefined) return;
+  // In a cluster worker the primary listens, and the handle is a plain object with the same face.
+  if (handle === null || handle.onconnection === undefined || typeof handle.getsockname !== "function") return;
   new Listener(context, server, handle, options, ipv6Only);
 }
 
@@ -84,7 +85,7 @@ class Listener {
   /** Shows the status of a socket the moment its handle gets it: before `connection` is emitted. One for all handles. */
   readonly #atBirth: PropertyDescriptor;
   /** What carries the socket that is being born. */
-  #carrier: Carrier = PEER_NO_SMC;
+  #carrier: Carrier;
   /** Handshakes and waits under way, each with the way to end it. */
   readonly #underWay = new Set<() => void>();
 
@@ -96,6 +97,7 @@ class Listener {
     ipv6Only: boolean,
   ) {
     this.#context = context;
+    this.#carrier = context.noPeer;
     this.#server = server;
     this.#handle = handle;
     this.#options = options;
@@ -119,9 +121,13 @@ class Listener {
       value: (error: number, client?: TcpHandle) => this.#connection(error, client),
     });
     // The registry entry closes before the listening socket does; sockets still negotiating go with it.
+    // The handle of a cluster worker has a `close` of its own, which its prototype does not.
+    const own = Object.getOwnPropertyDescriptor(handle, "close");
     Object.defineProperty(handle, "close", {
       configurable: true,
       value(closed?: () => void) {
+        Reflect.deleteProperty(handle, "close");
+        if (own !== undefined) Object.defineProperty(handle, "close", own);
         listener.#close(leave);
         handle.close(closed);
       },
@@ -129,7 +135,6 @@ class Listener {
   }
 
   #close(leave: (() => void) | undefined): void {
-    Reflect.deleteProperty(this.#handle, "close");
     leave?.();
     for (const end of this.#underWay) end();
     this.#underWay.clear();
@@ -160,7 +165,7 @@ class Listener {
     const ends = endpointsOf(client);
     const full = server.maxConnections > 0 && server._connections >= server.maxConnections;
     if (ends === undefined || full) {
-      this.#plain(client, PEER_NO_SMC);
+      this.#plain(client, this.#context.noPeer);
       return;
     }
     const { claimWaitMs, negotiateAlways } = this.#options;
@@ -168,7 +173,7 @@ class Listener {
     const decided = (matched: boolean): void => {
       if (matched || negotiateAlways) (negotiation ?? this.#negotiation(client)).start();
       else if (negotiation !== undefined) negotiation.giveUp();
-      else this.#plain(client, PEER_NO_SMC);
+      else this.#plain(client, this.#context.noPeer);
     };
     const found = stack.rendezvous.accept(ends.peer, ends.local, claimWaitMs, decided);
     if (typeof found === "boolean") {

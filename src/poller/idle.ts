@@ -11,6 +11,9 @@
 /** Parks between two attempts, at most. */
 const MAX_SKIP = 1024;
 
+/** The same after the first time that the CPU was crowded, at least. */
+const LEAST_CROWD_SKIP = 64;
+
 /** The longest budget, as a multiple of the configured one; also the mean gap above which spinning does not pay. */
 const MAX_STRETCH = 8;
 
@@ -38,6 +41,8 @@ export class IdlePolicy {
   #spinning = false;
   #skip = 0;
   #parksLeft = 0;
+  /** Parks after the next time the CPU turns out to be wanted by others. */
+  #crowdSkip = 0;
 
   /** Takes: budgetUs, microseconds; cpus this process may run on. */
   constructor(budgetUs: number, cpus: number) {
@@ -96,11 +101,23 @@ export class IdlePolicy {
   end(): void {
     if (!this.#spinning) return;
     this.#spinning = false;
+    this.#crowdSkip >>= 1;
     const paid = this.#paid && this.#meanGap < this.budgetUs * MAX_STRETCH;
     this.#skip = paid ? 0 : Math.min(Math.max(this.#skip * 2, 1), MAX_SKIP);
     this.#parksLeft = this.#skip;
     // Unpaid attempts get longer, too: a peer that sleeps needs its wake-up time before it can answer the first time.
     if (!paid) this.#budget = Math.min(this.#budget * 2, this.budgetUs * MAX_STRETCH_DENSE);
+  }
+
+  /**
+   * Others want this CPU again and again: ends the episode, whatever it was worth. The parks before the next one double each
+   * time, and halve with each episode that ends by itself.
+   */
+  crowded(): void {
+    this.#spinning = false;
+    this.#paid = false;
+    this.#crowdSkip = Math.min(Math.max(this.#crowdSkip * 2, LEAST_CROWD_SKIP), MAX_SKIP);
+    this.#parksLeft = this.#crowdSkip;
   }
 
   /** The loop slept and was woken. After an episode that paid, this shows how long it should have gone on. */

@@ -23,8 +23,8 @@ export interface PollCounters {
 export interface PollPort {
   /** Handles one ready slot. May run user code, may throw. */
   ready(slot: number): void;
-  /** The rendezvous words changed. */
-  rendezvous(): void;
+  /** Control bits were set for us. */
+  control(bits: number): void;
   /** A spin that takes longer: whoever waits for this CPU may have it. */
   yieldCpu(): void;
   /** Sleeps for some tens of microseconds, the shortest sleep there is: the scheduler wakes us on an idle CPU. */
@@ -51,6 +51,10 @@ const YIELD_TAKEN_MS = 0.008;
 const TAKEN_YIELD = 2;
 const CROWDED = 4;
 
+/** Leaving a crowded CPU has not helped if the next one is crowded so soon, in ms, so many times in a row. */
+const CROWDED_AGAIN_MS = 10;
+const MOST_TIMES_LEFT = 4;
+
 export class PollLoop {
   readonly #abi: Abi;
   readonly #stack: number;
@@ -71,6 +75,8 @@ export class PollLoop {
   #ticks = 0;
   #emptyTurns = 0;
   #crowd = 0;
+  #timesLeft = 0;
+  #leftAt = Number.NEGATIVE_INFINITY;
   #recheck: NodeJS.Timeout | undefined;
   readonly #turn: () => void;
   readonly #notified: () => void;
@@ -115,6 +121,15 @@ export class PollLoop {
   expect(): void {
     if (this.#policy.spinning || this.#scheduled || this.#refs === 0) return;
     if (this.#traffic(performance.now(), false)) this.#schedule();
+  }
+
+  /** News came to this loop by another way than the CQ: a turn that paid all the same. */
+  arrived(): void {
+    if (this.#refs === 0) return;
+    const now = performance.now();
+    this.#unpark(now);
+    if (this.#traffic(now, true)) this.#schedule();
+    else if (this.#live > 0) this.#schedule();
   }
 
   /** Tells the policy of traffic; whether the loop should be turning. */
@@ -181,7 +196,7 @@ export class PollLoop {
     }
     this.#account();
     for (let i = 0; i < count; i++) setImmediate(this.#readyOne, this.#readyList[i]!);
-    if (control !== 0) this.#port.rendezvous();
+    if (control !== 0) this.#port.control(control);
   }
 
   /** There was traffic: tells the policy, and sees to it that there is a next turn. */
@@ -203,11 +218,12 @@ export class PollLoop {
       const now = performance.now();
       this.#counters.busyPollTurns++;
       if (this.#refs > 0 && this.#policy.idle(now * 1000)) {
-        if (++this.#emptyTurns > POLITE_AFTER_TURNS) this.#yield(now);
-        this.#schedule();
-        return;
-      }
-      this.#policy.end();
+        if (++this.#emptyTurns <= POLITE_AFTER_TURNS || this.#yield(now)) {
+          this.#schedule();
+          return;
+        }
+        this.#policy.crowded();
+      } else this.#policy.end();
       this.#counters.busyPollUs += (now - this.#spinSince) * 1000;
     }
     if (this.#live > 0) this.#park();
@@ -217,15 +233,24 @@ export class PollLoop {
    * Lets others have this CPU; leaves it where somebody shares it. Two spinning loops that were put on one CPU (a collector's
    * thread needed the other) would stay there and answer each other at the pace of the scheduler. Who sleeps is woken on
    * whichever CPU is idle; not so by a bell, which wakes on the CPU of the ringer.
+   *
+   * Returns: whether to go on spinning; false when leaving did not help, because there are more busy threads than CPUs.
    */
-  #yield(now: number): void {
+  #yield(now: number): boolean {
     this.#port.yieldCpu();
     // The scheduler does not let the other run at each yield: on a shared CPU about every second one is taken.
     if (performance.now() - now > YIELD_TAKEN_MS) this.#crowd += TAKEN_YIELD;
     else if (this.#crowd > 0) this.#crowd--;
-    if (this.#crowd < CROWDED) return;
+    if (this.#crowd < CROWDED) return true;
     this.#crowd = 0;
+    this.#timesLeft = now - this.#leftAt < CROWDED_AGAIN_MS ? this.#timesLeft + 1 : 0;
+    this.#leftAt = now;
+    if (this.#timesLeft === MOST_TIMES_LEFT) {
+      this.#timesLeft = 0;
+      return false;
+    }
     this.#port.leaveCpu();
+    return true;
   }
 
   #park(): void {

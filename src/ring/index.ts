@@ -264,15 +264,14 @@ class Ring {
   }
 
   #sleep(leftMs: number, wanted: number): number {
-    const { abi, slot } = this.#stack;
-    if (isMainThread) return abi.connSpin(this.#conn, SPIN_BATCH, wanted);
-    return abi.connWait(slot, this.#conn, leftMs === Number.POSITIVE_INFINITY ? -1 : leftMs * 1e6, wanted);
+    const { peer } = this.#connection.place;
+    if (isMainThread && !peer.remote) return this.#stack.abi.connSpin(this.#conn, SPIN_BATCH, wanted);
+    return peer.wait(this.#conn, leftMs, wanted);
   }
 
   /** Whether nothing will come any more. A blocked thread does not see the clcSocket end; the parent's reaping wakes it. */
   #gone(): boolean {
-    const { peerStack, peerGeneration } = this.#connection.place;
-    const alive = peerGeneration !== 0 && this.#stack.abi.stackGeneration(peerStack) === peerGeneration;
+    const alive = !this.#connection.place.peer.gone;
     if (!this.#connection.over && !alive) {
       this.#connection.peerLost();
       this.#act(0);
@@ -287,10 +286,10 @@ class Ring {
   #act(events: number): void {
     const { abi } = this.#stack;
     this.#unseen |= events & EVENT_WRITABLE;
-    if ((events & EVENT_RING) !== 0) this.#stack.ring(this.#connection.place.peerStack);
+    if ((events & EVENT_RING) !== 0) this.#connection.place.peer.ring();
     // In copy mode, room at the peer is first for what waits in the private ring.
     if (abi.txUnsent(this.#conn) > 0 && (abi.txPublish(this.#conn) & EVENT_RING) !== 0)
-      this.#stack.ring(this.#connection.place.peerStack);
+      this.#connection.place.peer.ring();
     this.#connection.noticed(events);
     if (this.#connection.peerFinished) {
       this.#ended = this.#stack.abi.rxReadable(this.#conn) === 0;
