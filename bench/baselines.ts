@@ -1,10 +1,11 @@
 /**
- * What SMC is compared with and that is no socket: one word bounced between two threads, and MessagePort.
+ * What SMC is compared with and that is no socket: one word bounced between two threads, and MessagePort. Both exist
+ * between threads only.
  *
  * Owns their ping-pong and their flow. tcp and uds are sockets and run the code that smcd runs.
  */
 import type { MessagePort } from "node:worker_threads";
-import { nowUs, startMeter } from "./clock.js";
+import { nowUs } from "./clock.js";
 import type { FlowSender, Sent } from "./flow.js";
 import { patternWrites, type Receipt } from "./pattern.js";
 import { BlockingPinger, EventPinger, eventEcho, type PingRequest, type PingResult, STOP_SEQUENCE } from "./rtt.js";
@@ -82,7 +83,6 @@ export class PortSender implements FlowSender {
   }
 
   async send(durationMs: number): Promise<Sent> {
-    const stopMeter = startMeter();
     const startedUs = nowUs();
     const untilUs = startedUs + durationMs * 1000;
     while (nowUs() < untilUs) {
@@ -91,7 +91,7 @@ export class PortSender implements FlowSender {
         this.#resume = resolve;
       });
     }
-    return { startedUs, total: this.#sent * this.#bytes, load: stopMeter() };
+    return { startedUs, total: this.#sent * this.#bytes };
   }
 
   #post(): void {

@@ -10,8 +10,10 @@ import { dirname, join, relative, sep } from "node:path";
 import { parseArgs } from "node:util";
 import { renderSockets } from "../src/cli/render.js";
 import type { SocketRecord } from "../src/diag/records.js";
-import { BENCH_FOLDER, Pair } from "./pair.js";
+import type { Load } from "./meter.js";
+import { Pair } from "./pair.js";
 import type { Transport } from "./record.js";
+import { BENCH_FOLDER } from "./side.js";
 import type { DiskFile, Fetched, StaticClientSide, StaticServerSide } from "./static-sides.js";
 
 /** Files fetched at most, and the largest of them, bytes: a 100 MB file would be all the demo shows. */
@@ -23,6 +25,7 @@ const SOCKET_LINES = 8;
 
 interface Result {
   readonly fetched: Fetched;
+  readonly load: Load;
   readonly sockets: readonly SocketRecord[];
 }
 
@@ -56,10 +59,10 @@ async function run(transport: Transport, root: string, files: readonly DiskFile[
   await pair.client.call("connect", await pair.server.call("listen", root));
   // The first pass reads the disk and compiles the code.
   await pair.client.call("fetch", { files, durationMs: 0 });
-  const fetched = await pair.client.call("fetch", { files, durationMs: ms });
+  const { result: fetched, load } = await pair.meter(() => pair.client.call("fetch", { files, durationMs: ms }));
   const sockets = (await pair.client.call("sockets", undefined)) as readonly SocketRecord[];
   await pair.close();
-  return { fetched, sockets };
+  return { fetched, load, sockets };
 }
 
 interface Figures {
@@ -68,7 +71,7 @@ interface Figures {
   readonly cpuUs: number;
 }
 
-function figures({ fetched: { requests, bytes, seconds, load } }: Result): Figures {
+function figures({ fetched: { requests, bytes, seconds }, load }: Result): Figures {
   const cpuSeconds = ((load.cpuUser + load.cpuSys) / 1000) * seconds;
   return { requests: requests / seconds, megabytes: bytes / seconds / 1e6, cpuUs: (cpuSeconds / requests) * 1e6 };
 }

@@ -3,9 +3,9 @@
  *
  * Owns the order of the calls to the two sides. Knows nothing of how a side moves bytes, nor which metric is wanted.
  */
-import type { Load } from "./clock.js";
 import type { ReceiverSide, SenderSide } from "./flow.js";
 import type { Case, Reading, Subject } from "./harness.js";
+import type { Load } from "./meter.js";
 import { Pair } from "./pair.js";
 import type { Params, Transport } from "./record.js";
 
@@ -56,13 +56,18 @@ export class FlowSubject implements Subject {
 
   async #run(durationMs: number, strict: boolean): Promise<Flow> {
     const { server, client } = this.#pair;
-    await server.call("prepare", undefined);
-    const drained = client.call("drain", strict);
-    const [{ startedUs, total, load }] = await Promise.all([server.call("send", durationMs), drained]);
-    const endedUs = await client.call("arrived", total);
-    const bytes = total - this.#total;
-    this.#total = total;
-    return { bytes, seconds: (endedUs - startedUs) / 1e6, load };
+    const { result, load } = await this.#pair.meter(async () => {
+      const drained = client.call("drain", strict);
+      const sent = async () => {
+        const { startedUs, total } = await server.call("send", durationMs);
+        return { total, us: (await client.call("arrived", total)) - startedUs };
+      };
+      const [flow] = await Promise.all([sent(), drained]);
+      return flow;
+    });
+    const bytes = result.total - this.#total;
+    this.#total = result.total;
+    return { bytes, seconds: result.us / 1e6, load };
   }
 }
 

@@ -5,11 +5,12 @@
  * the connecting side, because only a connecting `net.Socket` takes the `onread` option. Knows nothing of metrics.
  */
 import type { Server, Socket } from "node:net";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { openRing } from "smcnet/ring";
 import { PortSender, receivePort } from "./baselines.js";
-import { type Load, nowUs, startMeter } from "./clock.js";
-import type { Operations, SideSetup } from "./pair.js";
+import { nowUs } from "./clock.js";
 import { patternWrites, Receipt } from "./pattern.js";
+import type { Operations, SideSetup } from "./side.js";
 import { type Address, acceptOne, connectOne, isSocketTransport, loadTransport } from "./transports.js";
 
 type Ring = ReturnType<typeof openRing>;
@@ -18,7 +19,6 @@ type Ring = ReturnType<typeof openRing>;
 export interface Sent {
   readonly startedUs: number;
   readonly total: number;
-  readonly load: Load;
 }
 
 export interface FlowSender {
@@ -30,11 +30,8 @@ export interface FlowSender {
 const WRITES_PER_TURN = 256;
 /** Buffer of an `onread` receiver and of a ring reader, bytes. */
 const READ_BUFFER = 65_536;
-/** Longest sleep of a ring reader before it asks whether the sender has finished, ms. */
+/** Longest sleep of a ring reader before it looks whether it was told the total, ms. */
 const RING_WAIT_MS = 5;
-/** Index in the shared memory, 8-byte words: total of a finished round, or -1 while one runs. */
-const TOTAL_WORD = 1;
-const RUNNING = -1n;
 
 export class SocketSender implements FlowSender {
   readonly #socket: Socket;
@@ -50,12 +47,11 @@ export class SocketSender implements FlowSender {
   }
 
   send(durationMs: number): Promise<Sent> {
-    const stopMeter = startMeter();
     const startedUs = nowUs();
     const untilUs = startedUs + durationMs * 1000;
     return new Promise((resolve) => {
       const turn = () => {
-        if (nowUs() >= untilUs) return resolve({ startedUs, total: this.#total, load: stopMeter() });
+        if (nowUs() >= untilUs) return resolve({ startedUs, total: this.#total });
         for (let count = 0; count < WRITES_PER_TURN; count++)
           if (!this.#write()) return void this.#socket.once("drain", turn);
         setImmediate(turn);
@@ -73,13 +69,9 @@ export class SocketSender implements FlowSender {
 }
 
 /** A connection whose bytes go to `receipt`, by `onread` if the parameters say so, else by `data` events. */
-export async function connectReceiver(
-  { transport, params }: SideSetup,
-  address: Address,
-  receipt: Receipt,
-): Promise<Socket> {
-  const way = await loadTransport(transport);
-  if (params.receive !== "onread") {
+export async function connectReceiver(setup: SideSetup, address: Address, receipt: Receipt): Promise<Socket> {
+  const way = await loadTransport(setup);
+  if (setup.params.receive !== "onread") {
     const socket = await connectOne(way, address);
     socket.on("data", (piece: Buffer) => receipt.take(piece, piece.length));
     return socket;
@@ -97,24 +89,20 @@ class RingSender implements FlowSender {
   readonly #ring: Ring;
   readonly #bytes: number;
   readonly #writes: readonly Buffer[];
-  readonly #words: BigInt64Array;
   #next = 0;
   #total = 0;
 
-  constructor(ring: Ring, bytes: number, words: BigInt64Array) {
+  constructor(ring: Ring, bytes: number) {
     this.#ring = ring;
     this.#bytes = bytes;
     this.#writes = patternWrites(bytes);
-    this.#words = words;
   }
 
   async send(durationMs: number): Promise<Sent> {
-    const stopMeter = startMeter();
     const startedUs = nowUs();
     const untilUs = startedUs + durationMs * 1000;
     while (nowUs() < untilUs) for (let count = 0; count < WRITES_PER_TURN; count++) this.#write();
-    Atomics.store(this.#words, TOTAL_WORD, BigInt(this.#total));
-    return { startedUs, total: this.#total, load: stopMeter() };
+    return { startedUs, total: this.#total };
   }
 
   #write(): void {
@@ -129,15 +117,14 @@ class RingSender implements FlowSender {
   }
 }
 
-/** Reads until the sender's total has come. Blocks the thread. */
-function drainRing(ring: Ring, receipt: Receipt, words: BigInt64Array): void {
+/** Reads until all has come. Blocks the thread; the event loop, which may be told the total, has a turn after a pause. */
+async function drainRing(ring: Ring, receipt: Receipt, complete: () => boolean): Promise<void> {
   const buffer = Buffer.allocUnsafeSlow(READ_BUFFER);
-  for (;;) {
+  while (!complete()) {
     const length = ring.read(buffer);
     if (length > 0) receipt.take(buffer, length);
     else if (length < 0) throw new Error("the ring ended in the middle of a round");
-    else if (Atomics.load(words, TOTAL_WORD) === BigInt(receipt.received)) return;
-    else ring.wait(RING_WAIT_MS);
+    else if (!ring.wait(RING_WAIT_MS, "bytes")) await nextTurn();
   }
 }
 
@@ -145,24 +132,22 @@ export interface SenderSide extends Operations {
   listen(argument: undefined): Promise<Address | undefined>;
   /** Resolves when the connection is there. */
   ready(argument: undefined): Promise<void>;
-  /** Before each `send`; the receiver's `drain` may then start. */
-  prepare(argument: undefined): void;
   send(durationMs: number): Promise<Sent>;
   close(argument: undefined): void;
 }
 
 export interface ReceiverSide extends Operations {
   connect(address: Address | undefined): Promise<void>;
-  /** Takes a whole round where nobody calls back. `strict`: compare each byte. */
-  drain(strict: boolean): void;
-  /** Resolves with the arrival of byte `total`, µs. */
+  /** Takes a whole round where nobody calls back, until `arrived` has told how long it is. `strict`: compare each byte. */
+  drain(strict: boolean): Promise<void>;
+  /** Resolves with the arrival of byte `total`, µs of `nowUs`. */
   arrived(total: number): Promise<number>;
   close(argument: undefined): void;
 }
 
-export async function senderSide({ transport, params, shared, port }: SideSetup): Promise<SenderSide> {
+export async function senderSide(setup: SideSetup): Promise<SenderSide> {
+  const { transport, params, port } = setup;
   const bytes = params.bytes!;
-  const words = new BigInt64Array(shared);
   let server: Server | undefined;
   let accepted: Promise<Socket> | undefined;
   let socket: Socket | undefined;
@@ -171,55 +156,59 @@ export async function senderSide({ transport, params, shared, port }: SideSetup)
   return {
     async listen() {
       if (transport === "messageport") return undefined;
-      const acceptance = await acceptOne(transport);
+      const acceptance = await acceptOne(setup);
       ({ server, accepted } = acceptance);
       return acceptance.address;
     },
     async ready() {
       socket = await accepted;
-      if (!socket) sender = new PortSender(port, bytes);
+      if (!socket) sender = new PortSender(port!, bytes);
       else if (isSocketTransport(transport)) sender = new SocketSender(socket, bytes);
       else {
         ring = (await import("smcnet/ring")).openRing(socket);
-        sender = new RingSender(ring, bytes, words);
+        sender = new RingSender(ring, bytes);
       }
     },
-    prepare: () => void Atomics.store(words, TOTAL_WORD, RUNNING),
     send: (durationMs) => sender!.send(durationMs),
     close() {
       ring?.close();
       socket?.destroy();
       server?.close();
-      port.close();
+      port?.close();
     },
   };
 }
 
 export async function receiverSide(setup: SideSetup): Promise<ReceiverSide> {
-  const { transport, params, shared, port } = setup;
-  const words = new BigInt64Array(shared);
+  const { transport, params, port } = setup;
   const receipt = new Receipt();
+  /** Bytes at the end of the round, once they are known. */
+  let total: number | undefined;
   let socket: Socket | undefined;
   let ring: Ring | undefined;
   return {
     async connect(address) {
-      if (!address) return receivePort(port, params.bytes!, receipt);
+      if (!address) return receivePort(port!, params.bytes!, receipt);
       if (isSocketTransport(transport)) {
         socket = await connectReceiver(setup, address, receipt);
         return;
       }
-      socket = await connectOne(await loadTransport(transport), address);
+      socket = await connectOne(await loadTransport(setup), address);
       ring = (await import("smcnet/ring")).openRing(socket);
     },
-    drain(strict) {
+    async drain(strict) {
       receipt.strict = strict;
-      if (ring) drainRing(ring, receipt, words);
+      total = undefined;
+      if (ring) await drainRing(ring, receipt, () => receipt.received === total);
     },
-    arrived: (total) => receipt.reached(total),
+    arrived(bytes) {
+      total = bytes;
+      return receipt.reached(bytes);
+    },
     close() {
       ring?.close();
       socket?.destroy();
-      port.close();
+      port?.close();
     },
   };
 }

@@ -2,9 +2,9 @@
  * The method: what a scenario is, and how its cases are run so that the figures may be compared.
  *
  * Owns the order (all transports of a case open, each warmed up, then rounds in turn: A B C A B C), the medians and the
- * records. Knows nothing of workers, of what is measured, or of printing.
+ * records. Knows nothing of threads and processes, of what is measured, or of printing.
  */
-import type { Load } from "./clock.js";
+import type { Load } from "./meter.js";
 import { type BenchRecord, METRICS, type Metric, type Params, type Transport } from "./record.js";
 import { median } from "./statistics.js";
 
@@ -82,15 +82,16 @@ class SeriesTable {
 /**
  * Measure one case over `transports`, in turn.
  *
- * Takes:   `fixed`, the parameters that belong to the process: they go into each record.
+ * Takes:   `fixed`, the parameters that belong to the run: scenarios see them with the case's, and so does each record.
  * Errors:  whatever a subject throws; all subjects are closed first.
  */
 export async function runCase(
   scenario: Scenario,
-  subject: Case,
+  { params, ...timing }: Case,
   transports: readonly Transport[],
   fixed: Params,
 ): Promise<BenchRecord[]> {
+  const subject: Case = { ...timing, params: { ...params, ...fixed } };
   const results = new SeriesTable();
   const open: { transport: Transport; subject: Subject }[] = [];
   try {
@@ -98,8 +99,7 @@ export async function runCase(
     for (const item of open) await item.subject.warmUp();
     for (let round = 0; round < subject.rounds; round++)
       for (const item of open)
-        for (const reading of await item.subject.round())
-          results.add(item.transport, { ...subject.params, ...fixed }, reading);
+        for (const reading of await item.subject.round()) results.add(item.transport, subject.params, reading);
   } finally {
     for (const item of open) await item.subject.close();
   }

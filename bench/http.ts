@@ -1,18 +1,19 @@
 /**
  * http: how many requests a second does an `http` server answer over keep-alive connections?
  *
- * Method: a stock `http` server in one Worker, in another a load generator (http-client.ts) that keeps each connection busy
+ * Method: a stock `http` server on one side, on the other a load generator (http-client.ts) that keeps each connection busy
  * with one request at a time; the same code for all transports. Each response has 1 KiB that depends on its URL and is
  * compared. rtt_p99 is the time of a whole request.
  * Does not show: stock clients, which take more CPU than the server does, pipelining, connection set-up, file access.
  */
 import * as http from "node:http";
-import { type Load, nowUs, startMeter } from "./clock.js";
+import { nowUs } from "./clock.js";
 import type { Case, Scenario, Subject } from "./harness.js";
 import { HttpConnection } from "./http-client.js";
-import { type Operations, Pair, type SideSetup, type Sides } from "./pair.js";
+import { Pair } from "./pair.js";
 import { patternAt } from "./pattern.js";
 import type { Transport } from "./record.js";
+import type { Operations, SideSetup, Sides } from "./side.js";
 import { percentile } from "./statistics.js";
 import { type Address, listen, loadTransport } from "./transports.js";
 
@@ -42,7 +43,6 @@ interface Requests {
   readonly count: number;
   readonly seconds: number;
   readonly p99Us: number;
-  readonly load: Load;
 }
 
 function bodyOf(url: string): Buffer {
@@ -54,11 +54,11 @@ function answer(request: http.IncomingMessage, response: http.ServerResponse): v
   response.end(bodyOf(request.url!));
 }
 
-async function serverSide({ transport }: SideSetup): Promise<ServerSide> {
+async function serverSide(setup: SideSetup): Promise<ServerSide> {
   const server = http.createServer({ keepAliveTimeout: 60_000 }, answer);
-  (await loadTransport(transport)).attach(server);
+  (await loadTransport(setup)).attach(server);
   return {
-    listen: () => listen(transport, server),
+    listen: () => listen(setup.transport, server),
     close() {
       server.closeAllConnections();
       server.close();
@@ -76,8 +76,8 @@ async function fetchBody(connection: HttpConnection, number: number): Promise<nu
   return tookUs;
 }
 
-async function clientSide({ transport, params }: SideSetup): Promise<ClientSide> {
-  const way = await loadTransport(transport);
+async function clientSide(setup: SideSetup): Promise<ClientSide> {
+  const way = await loadTransport(setup);
   let connections: HttpConnection[] = [];
   let requests = 0;
   return {
@@ -89,10 +89,9 @@ async function clientSide({ transport, params }: SideSetup): Promise<ClientSide>
         await fetchBody(connection, requests++);
         return connection;
       };
-      connections = await Promise.all(Array.from({ length: params.connections! }, connectOne));
+      connections = await Promise.all(Array.from({ length: setup.params.connections! }, connectOne));
     },
     async round(durationMs) {
-      const stopMeter = startMeter();
       const startedUs = nowUs();
       const untilUs = startedUs + durationMs * 1000;
       const times: number[] = [];
@@ -102,7 +101,7 @@ async function clientSide({ transport, params }: SideSetup): Promise<ClientSide>
       await Promise.all(connections.map(work));
       const seconds = (nowUs() - startedUs) / 1e6;
       times.sort((a, b) => a - b);
-      return { count: times.length, seconds, p99Us: percentile(times, 0.99), load: stopMeter() };
+      return { count: times.length, seconds, p99Us: percentile(times, 0.99) };
     },
     close: () => {
       for (const connection of connections) connection.close();
@@ -118,7 +117,8 @@ async function open(transport: Transport, { params, durationMs }: Case): Promise
       await pair.client.call("round", durationMs);
     },
     async round() {
-      const { count, seconds, p99Us, load } = await pair.client.call("round", durationMs);
+      const { result, load } = await pair.meter(() => pair.client.call("round", durationMs));
+      const { count, seconds, p99Us } = result;
       return [
         { metric: "requests", value: count / seconds, load },
         { metric: "rtt_p99", value: p99Us, load },

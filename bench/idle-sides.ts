@@ -8,9 +8,9 @@ import type { Server, Socket } from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { connectReceiver, type Sent, SocketSender } from "./flow.js";
-import type { Operations, SideSetup } from "./pair.js";
 import { patternAt, Receipt } from "./pattern.js";
 import { eventEcho } from "./rtt.js";
+import type { Operations, SideSetup } from "./side.js";
 import { type Address, acceptOne, connectOne, listen, loadTransport, type SocketTransport } from "./transports.js";
 
 /** DMB of an idle connection, and what is pushed through it each way before it rests, bytes. */
@@ -52,8 +52,8 @@ export function collectGarbage(): void {
 }
 
 /** Options of the idle connections' transport: the smallest DMB and sndbuf. */
-function loadIdleTransport({ transport }: SideSetup): Promise<SocketTransport> {
-  return loadTransport(transport, { rmem: IDLE_DMB_BYTES, wmem: IDLE_DMB_BYTES });
+function loadIdleTransport(setup: SideSetup): Promise<SocketTransport> {
+  return loadTransport(setup, { rmem: IDLE_DMB_BYTES, wmem: IDLE_DMB_BYTES });
 }
 
 export async function holderSide(setup: SideSetup): Promise<HolderSide> {
@@ -70,7 +70,7 @@ export async function holderSide(setup: SideSetup): Promise<HolderSide> {
   let sender: SocketSender | undefined;
   return {
     async listen() {
-      const acceptance = await acceptOne(transport);
+      const acceptance = await acceptOne(setup);
       active = acceptance;
       return { idle: await listen(transport, idle), active: acceptance.address };
     },

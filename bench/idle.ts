@@ -1,21 +1,23 @@
 /**
  * idle: what do open connections cost while nothing happens on them, and what do they cost an active one?
  *
- * Method: one process for each transport, two pairs of Workers. Each connection first has 16 KiB pushed through it each way, a
- * full ring; then all rest. cpu: CPU time of the process over a window without traffic. rss: growth of resident memory
- * by the connections, after the idle trim and a garbage collection, for each of the two sockets of a connection.
- * throughput: an active connection in the threads that hold the idle ones, and in turn with it one in two threads that
- * hold nothing else (connections=1). It receives by `onread`: `data` handlers allocate, and what would be measured is the
- * garbage collector, which takes longer in a heap with thousands of sockets whatever carries them.
+ * Method: one run for each transport, two pairs of sides. Each connection first has 16 KiB pushed through it each way, a
+ * full ring; then all rest. cpu: CPU time of both pairs over a window without traffic. rss: growth of resident memory
+ * by the connections, after the idle trim and a garbage collection, for each of the two sockets of a connection; a page
+ * that two processes map counts once. throughput: an active connection in the threads or processes that hold the idle
+ * ones, and in turn with it one in two that hold nothing else (connections=1). It receives by `onread`: `data` handlers
+ * allocate, and what would be measured is the garbage collector, which takes longer in a heap with thousands of sockets
+ * whatever carries them.
  * Does not show: kernel memory, which no process's resident size contains and of which tcp and uds use more.
  */
-import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { startMeter } from "./clock.js";
+import { residentBytes } from "./footprint.js";
 import type { Case, Reading, Scenario, Subject } from "./harness.js";
 import { collectGarbage, type HolderSide, holderSide, type KeeperSide, keeperSide } from "./idle-sides.js";
-import { Pair, type Sides } from "./pair.js";
+import { meterRest } from "./meter.js";
+import { Pair } from "./pair.js";
 import type { Params, Transport } from "./record.js";
+import type { Sides } from "./side.js";
 
 const TRANSPORTS: readonly Transport[] = ["smcd", "smcd-copy", "tcp", "uds"];
 /** Writes of the active connection, bytes. */
@@ -39,13 +41,6 @@ function cases(quick: boolean): readonly Case[] {
     ...common,
   });
   return quick ? [rest(10, 40), beside(20, 20)] : [rest(100, 3000), beside(5000, 500)];
-}
-
-/** Resident bytes of this process. Source: proc(5), VmRSS. */
-function residentBytes(): number {
-  const kib = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync("/proc/self/status", "latin1"))?.[1];
-  if (kib === undefined) throw new Error("/proc/self/status tells no VmRSS");
-  return Number(kib) * 1024;
 }
 
 /** Two sides with their active connection. */
@@ -74,11 +69,13 @@ class ActivePair {
 
   async flow(): Promise<Reading> {
     const { server, client } = this.sides;
-    const { startedUs, total, load } = await server.call("send", this.#durationMs);
-    const endedUs = await client.call("arrived", total);
-    const bytes = total - this.#sentBytes;
-    this.#sentBytes = total;
-    return { metric: "throughput", value: bytes / (endedUs - startedUs) / 1000, load };
+    const { result, load } = await this.sides.meter(async () => {
+      const { startedUs, total } = await server.call("send", this.#durationMs);
+      return { total, us: (await client.call("arrived", total)) - startedUs };
+    });
+    const bytes = result.total - this.#sentBytes;
+    this.#sentBytes = result.total;
+    return { metric: "throughput", value: bytes / result.us / 1000, load };
   }
 
   async collect(): Promise<void> {
@@ -107,9 +104,7 @@ class IdleSubject implements Subject {
     if (this.#withActive) for (const pair of [this.#alone, this.#beside]) await pair.warmUp();
     const before = await this.#restingBytes();
     const { server, client } = this.#beside.sides;
-    const stopMeter = startMeter();
-    await client.call("open", this.#connections);
-    const load = stopMeter();
+    const { load } = await this.#beside.sides.meter(() => client.call("open", this.#connections));
     const held = await server.call("held", undefined);
     if (held !== this.#connections) throw new Error(`${held} of ${this.#connections} connections were accepted`);
     const grown = (await this.#restingBytes()) - before;
@@ -131,9 +126,8 @@ class IdleSubject implements Subject {
   }
 
   async #rest(): Promise<Reading> {
-    const stopMeter = startMeter();
-    await delay(this.#case.durationMs);
-    const load = stopMeter();
+    const all = [this.#beside, this.#alone].flatMap(({ sides }) => [sides.server, sides.client]);
+    const load = await meterRest(all, this.#case.durationMs);
     return { metric: "cpu", value: load.cpuUser + load.cpuSys, load };
   }
 
@@ -142,7 +136,8 @@ class IdleSubject implements Subject {
     await delay(this.#case.durationMs < 100 ? QUICK_SETTLE_MS : SETTLE_MS);
     for (const pair of [this.#alone, this.#beside]) await pair.collect();
     collectGarbage();
-    return residentBytes();
+    const { server, client } = this.#beside.sides;
+    return residentBytes([server, client]);
   }
 }
 

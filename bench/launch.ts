@@ -1,21 +1,42 @@
 /**
  * From a command to processes: which cases of which scenario run, on which CPUs, with or without FFI, and how results go out.
  *
- * Owns the child processes. Each case has one of its own, so that CPU set and environment are the case's, and resident
- * memory too; within it all its transports are measured in turn. Knows nothing of how anything is measured.
+ * Owns the runners: each case has a process of its own, so that CPU set and environment are the case's, and resident
+ * memory too; within it, or in processes that it starts, all its transports are measured in turn. They find each other in a
+ * folder of their own, so that no other smcnet of the user takes part. Knows nothing of how anything is measured.
  */
 import { spawn, spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { cpus, release } from "node:os";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpus, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Case, Scenario } from "./harness.js";
-import { BENCH_FOLDER } from "./pair.js";
-import { type BenchRecord, type Params, TRANSPORTS, type Transport } from "./record.js";
+import {
+  type BenchRecord,
+  CONTEXTS,
+  type Contexts,
+  type Params,
+  THREADS_ONLY,
+  TRANSPORTS,
+  type Transport,
+} from "./record.js";
+import { BENCH_FOLDER } from "./side.js";
 import { caseTable } from "./table.js";
 
-export const SCENARIOS: readonly string[] = ["pingpong", "stream", "msgrate", "http", "idle"];
-export { TRANSPORTS };
+export const SCENARIOS: readonly string[] = ["pingpong", "stream", "msgrate", "http", "idle", "short", "crowd"];
+export { CONTEXTS, TRANSPORTS };
+
+/**
+ * Limits of smcnet's that must not decide a bench: a connection that falls back because the machine was busy for 20 ms ends
+ * the bench, and `idle` holds more connections between two processes than the default allows.
+ */
+const LIMITS = {
+  SMC_CONTACT: "1000",
+  SMC_MATCH_TIMEOUT: "1000",
+  SMC_CLAIM_WAIT: "1000",
+  SMC_CLC_TIMEOUT: "2000",
+  SMC_SHM_CONNECTIONS: "16384",
+};
 
 export interface BenchOptions {
   /** Names among SCENARIOS. */
@@ -24,6 +45,7 @@ export interface BenchOptions {
   readonly quick: boolean;
   readonly json: boolean;
   readonly ffi: boolean;
+  readonly contexts: Contexts;
   /** Only these, among TRANSPORTS; without it, all that a case has. */
   readonly transports?: readonly string[];
 }
@@ -33,7 +55,7 @@ export interface RunnerPlan {
   readonly quick: boolean;
   readonly caseIndex: number;
   readonly transports: readonly Transport[];
-  /** Parameters of the process: they go into each record. */
+  /** Parameters of the run: they go into each record. */
   readonly fixed: Params;
 }
 export interface RunnerMessage {
@@ -69,22 +91,23 @@ function pinning(count: number): { readonly command: readonly string[]; readonly
   return count === 1 && allowed.length > 1 ? undefined : { command: [], cpus: allowed.length };
 }
 
-/** Runs one plan in a process of its own. Errors: the process's failure; its stderr went to ours. */
+/** Runs one plan in a process of its own, and those that it starts. Errors: the process's failure; its stderr went to ours. */
 function runPlan(
   plan: RunnerPlan,
   pin: readonly string[],
   environment: NodeJS.ProcessEnv,
 ): Promise<readonly BenchRecord[]> {
   const [program, ...rest] = [...pin, process.execPath, join(BENCH_FOLDER, "runner.mjs"), JSON.stringify(plan)];
+  const folder = mkdtempSync(join(tmpdir(), "smcnet-bench-"));
   const child = spawn(program!, rest, {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
-    env: { ...process.env, ...environment },
+    env: { ...process.env, ...LIMITS, ...environment, TMPDIR: folder, SMC_RUNTIME_DIR: join(folder, "smcnet") },
   });
   let records: readonly BenchRecord[] | undefined;
   child.on("message", (message) => {
     records = (message as RunnerMessage).records;
   });
-  return new Promise((resolve, reject) => {
+  const ended = new Promise<readonly BenchRecord[]>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code, signal) => {
       if (code === 0 && records) resolve(records);
@@ -92,16 +115,22 @@ function runPlan(
         reject(new Error(`${plan.scenario} over ${plan.transports.join(", ")} failed (${signal ?? `exit ${code}`})`));
     });
   });
+  return ended.finally(() => rmSync(folder, { recursive: true, force: true }));
 }
 
 async function measure(scenario: Scenario, index: number, item: Case, options: BenchOptions): Promise<BenchRecord[]> {
-  const wanted = item.transports.filter((transport) => options.transports?.includes(transport) ?? true);
+  const { contexts } = options;
+  const wanted = item.transports.filter(
+    (transport) =>
+      (options.transports?.includes(transport) ?? true) &&
+      (contexts === "threads" || !THREADS_ONLY.includes(transport)),
+  );
   const pin = pinning(item.params.cpus);
   if (!pin) {
     process.stderr.write(`${scenario.name}: cpus=${item.params.cpus} left out, taskset is not there\n`);
     return [];
   }
-  const fixed: Params = { cpus: pin.cpus, contexts: "threads", ffi: options.ffi ? "on" : "off" };
+  const fixed: Params = { cpus: pin.cpus, contexts, ffi: options.ffi ? "on" : "off" };
   const { mode } = item.params;
   const environment = {
     SMC_FFI: options.ffi ? "on" : "off",

@@ -8,7 +8,7 @@
 import { receiverSide, senderSide } from "./flow.js";
 import { FlowSubject, receiveOf } from "./flow-subject.js";
 import type { Case, Scenario } from "./harness.js";
-import type { Sides } from "./pair.js";
+import type { Sides } from "./side.js";
 
 const MESSAGE_BYTES = 100;
 

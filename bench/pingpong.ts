@@ -1,7 +1,7 @@
 /**
  * pingpong: how long until the answer to a message is there?
  *
- * Method: two Workers, one connection; the server answers each whole message with itself. mode busy: the next message
+ * Method: two sides, one connection; the server answers each whole message with itself. mode busy: the next message
  * follows at once, and loops that may spin do; mode parked: the same with `SMC_BUSY_POLL=0`, every message wakes a sleeping
  * loop; mode rested: parked, and both sides have slept 110 ms before each message, so caches are cold as well. cpus 1: the
  * process is pinned to one CPU. The client compares each echo, outside the time kept. `floor` bounces one word between
@@ -12,9 +12,11 @@ import type { Server, Socket } from "node:net";
 import type { openRing } from "smcnet/ring";
 import { pingWord, portPinger, servePort, serveWord } from "./baselines.js";
 import type { Case, Reading, Scenario, Subject } from "./harness.js";
-import { type Operations, Pair, type SideSetup, type Sides } from "./pair.js";
+import type { Load } from "./meter.js";
+import { Pair } from "./pair.js";
 import type { Transport } from "./record.js";
 import { BlockingPinger, EventPinger, eventEcho, type PingRequest, type PingResult, STOP_SEQUENCE } from "./rtt.js";
+import type { Operations, SideSetup, Sides } from "./side.js";
 import { type Address, acceptOne, connectOne, isSocketTransport, loadTransport } from "./transports.js";
 
 type Ring = ReturnType<typeof openRing>;
@@ -46,14 +48,14 @@ function cases(quick: boolean): readonly Case[] {
   ];
 }
 
-interface EchoSide extends Operations {
+export interface EchoSide extends Operations {
   listen(argument: undefined): Promise<Address | undefined>;
   ready(argument: undefined): Promise<void>;
   /** Answers one round where nobody calls back: blocks until the client's last message. */
   serve(argument: undefined): void;
   close(argument: undefined): void;
 }
-interface PingSide extends Operations {
+export interface PingSide extends Operations {
   connect(address: Address | undefined): Promise<void>;
   round(request: PingRequest): Promise<PingResult>;
   close(argument: undefined): void;
@@ -85,7 +87,8 @@ function serveRing(ring: Ring, bytes: number): void {
   } while (message.readUInt32LE(0) !== STOP_SEQUENCE);
 }
 
-async function echoSide({ transport, params, shared, port }: SideSetup): Promise<EchoSide> {
+async function echoSide(setup: SideSetup): Promise<EchoSide> {
+  const { transport, params, shared, port } = setup;
   const bytes = params.bytes!;
   let server: Server | undefined;
   let accepted: Promise<Socket> | undefined;
@@ -93,9 +96,9 @@ async function echoSide({ transport, params, shared, port }: SideSetup): Promise
   let ring: Ring | undefined;
   return {
     async listen() {
-      if (transport === "messageport") servePort(port, bytes);
+      if (transport === "messageport") servePort(port!, bytes);
       if (transport === "messageport" || transport === "floor") return undefined;
-      const acceptance = await acceptOne(transport, (socket) => {
+      const acceptance = await acceptOne(setup, (socket) => {
         if (isSocketTransport(transport))
           socket.on(
             "data",
@@ -110,28 +113,29 @@ async function echoSide({ transport, params, shared, port }: SideSetup): Promise
       if (transport === "ring") ring = (await import("smcnet/ring")).openRing(socket!);
     },
     serve() {
-      if (transport === "floor") serveWord(new Int32Array(shared));
+      if (transport === "floor") serveWord(new Int32Array(shared!));
       else if (ring) serveRing(ring, bytes);
     },
     close() {
       ring?.close();
       socket?.destroy();
       server?.close();
-      port.close();
+      port?.close();
     },
   };
 }
 
-async function pingSide({ transport, params, shared, port }: SideSetup): Promise<PingSide> {
+async function pingSide(setup: SideSetup): Promise<PingSide> {
+  const { transport, params, shared, port } = setup;
   const bytes = params.bytes!;
   let socket: Socket | undefined;
   let ring: Ring | undefined;
   let pinger: EventPinger | BlockingPinger | undefined;
   return {
     async connect(address) {
-      if (transport === "messageport") pinger = portPinger(port, bytes);
+      if (transport === "messageport") pinger = portPinger(port!, bytes);
       if (!address) return;
-      const connected = await connectOne(await loadTransport(transport), address);
+      const connected = await connectOne(await loadTransport(setup), address);
       socket = connected;
       if (isSocketTransport(transport)) {
         const events = new EventPinger(bytes, (message) => connected.write(message));
@@ -147,17 +151,18 @@ async function pingSide({ transport, params, shared, port }: SideSetup): Promise
       }
     },
     async round(request) {
-      return pinger ? pinger.run(request) : pingWord(new Int32Array(shared), bytes, request);
+      return pinger ? pinger.run(request) : pingWord(new Int32Array(shared!), bytes, request);
     },
     close() {
       ring?.close();
       socket?.destroy();
-      port.close();
+      port?.close();
     },
   };
 }
 
-function readingsOf({ p50, p99, p999, load }: PingResult, mode: PingRequest["mode"]): readonly Reading[] {
+function readingsOf(result: PingResult, load: Load, mode: PingRequest["mode"]): readonly Reading[] {
+  const { p50, p99, p999 } = result;
   const half: Reading = { metric: "rtt_p50", value: p50, load };
   // A rested round has too few round trips for its outer percentiles to mean anything.
   if (mode === "rested") return [half];
@@ -177,7 +182,10 @@ async function open(transport: Transport, { params, durationMs }: Case): Promise
     async warmUp() {
       await round({ mode: "busy", durationMs: durationMs / 2 });
     },
-    round: async () => readingsOf(await round({ mode, durationMs }), mode),
+    async round() {
+      const { result, load } = await pair.meter(() => round({ mode, durationMs }));
+      return readingsOf(result, load, mode);
+    },
     close: () => pair.close(),
   };
 }

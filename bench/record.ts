@@ -4,9 +4,19 @@
  * Owns the stable names. Readers of `--json` depend on them: add names, never change one.
  */
 
-/** Ways to carry bytes between two threads. `floor` bounces one word and carries nothing: it is what the machine allows. */
+/**
+ * Ways to carry bytes between two threads or processes. `floor` bounces one word and carries nothing: it is what the
+ * machine allows.
+ */
 export const TRANSPORTS = ["floor", "ring", "smcd", "smcd-copy", "tcp", "uds", "messageport"] as const;
 export type Transport = (typeof TRANSPORTS)[number];
+
+/** What there is between threads only: it needs memory of JavaScript's that both see. */
+export const THREADS_ONLY: readonly Transport[] = ["floor", "messageport"];
+
+/** Where the two sides of a bench run: two Workers of one process, or two processes. */
+export const CONTEXTS = ["threads", "processes"] as const;
+export type Contexts = (typeof CONTEXTS)[number];
 
 /** The transport that every ratio refers to. */
 export const BASELINE: Transport = "tcp";
@@ -19,6 +29,8 @@ export const METRICS = {
   throughput: { unit: "GB/s", digits: 2, better: "more" },
   rate: { unit: "messages/s", digits: 0, better: "more" },
   requests: { unit: "requests/s", digits: 0, better: "more" },
+  connections: { unit: "connections/s", digits: 0, better: "more" },
+  request_cpu: { unit: "us/request", digits: 2, better: "less" },
   cpu: { unit: "ms/s", digits: 3, better: "less" },
   rss: { unit: "bytes/connection", digits: 0, better: "less" },
 } as const;
@@ -27,6 +39,7 @@ export type Metric = keyof typeof METRICS;
 export interface Params {
   /** Payload of one message, write or response, bytes. */
   readonly bytes?: number;
+  /** Connections open at a time; in `short` under way at a time; in `crowd` pairs of sides, each with one. */
   readonly connections?: number;
   /**
    * busy: the next message follows at once, loops may spin; parked: the same with spinning off, each loop sleeps until its
@@ -35,9 +48,9 @@ export interface Params {
   readonly mode?: "busy" | "parked" | "rested";
   /** How the receiver takes the stream; ring and messageport have one way each. */
   readonly receive?: "data" | "onread" | "read" | "message";
-  /** CPUs the process may run on. */
+  /** CPUs the sides may run on, all together. */
   readonly cpus?: number;
-  readonly contexts?: "threads";
+  readonly contexts?: Contexts;
   readonly ffi?: "on" | "off";
 }
 
@@ -50,7 +63,7 @@ export interface BenchRecord {
   readonly unit: string;
   readonly value: number;
   readonly samples: readonly number[];
-  /** CPU time of the whole process, both sides, ms per second of the rounds' wall time; median over the rounds. */
+  /** CPU time of all processes in which sides run, ms per second of the rounds' wall time; median over the rounds. */
   readonly cpuUser: number;
   readonly cpuSys: number;
 }

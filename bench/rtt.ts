@@ -4,7 +4,7 @@
  * Owns the message's form, the loop of a client that is called back and of one that blocks, and the percentiles. Knows
  * nothing of what carries the message. Comparing lies outside the time kept; one clock read (some 40 ns) lies inside.
  */
-import { type Load, startMeter } from "./clock.js";
+import { nowUs } from "./clock.js";
 import { patternAt } from "./pattern.js";
 import { percentile } from "./statistics.js";
 
@@ -21,12 +21,14 @@ export interface PingRequest {
   readonly durationMs: number;
 }
 
-/** Percentiles of one round, µs. */
+/** One round: percentiles, µs; how many round trips there were, and from when to when, µs of `nowUs`. */
 export interface PingResult {
   readonly p50: number;
   readonly p99: number;
   readonly p999: number;
-  readonly load: Load;
+  readonly count: number;
+  readonly startedUs: number;
+  readonly endedUs: number;
 }
 
 /** A message of `bytes` (at least 14): u32 sequence number, then pattern. It has a buffer of its own. */
@@ -39,7 +41,7 @@ export function pingMessage(bytes: number): Buffer {
 /** The round trips of one round. */
 class Account {
   readonly #times = new Float64Array(RTT_CAPACITY);
-  readonly #stopMeter = startMeter();
+  readonly #startedUs = nowUs();
   readonly #rested: boolean;
   readonly #pings: number;
   readonly #untilMs: number;
@@ -62,9 +64,9 @@ class Account {
   }
 
   result(): PingResult {
-    const load = this.#stopMeter();
+    const period = { count: this.#count, startedUs: this.#startedUs, endedUs: nowUs() };
     const times = this.#times.subarray(0, this.#count).sort();
-    return { p50: percentile(times, 0.5), p99: percentile(times, 0.99), p999: percentile(times, 0.999), load };
+    return { p50: percentile(times, 0.5), p99: percentile(times, 0.99), p999: percentile(times, 0.999), ...period };
   }
 }
 

@@ -6,8 +6,8 @@
 import { createHash } from "node:crypto";
 import * as http from "node:http";
 import type { Socket } from "node:net";
-import { type Load, nowUs, startMeter } from "./clock.js";
-import type { Operations, SideSetup, Sides } from "./pair.js";
+import { nowUs } from "./clock.js";
+import type { Operations, SideSetup, Sides } from "./side.js";
 import { staticHandler } from "./static-handler.js";
 import { type Address, listen, loadTransport, needsSmc } from "./transports.js";
 
@@ -23,7 +23,6 @@ export interface Fetched {
   readonly requests: number;
   readonly bytes: number;
   readonly seconds: number;
-  readonly load: Load;
 }
 
 export interface StaticServerSide extends Operations {
@@ -39,13 +38,13 @@ export interface StaticClientSide extends Operations {
   close(argument: undefined): void;
 }
 
-async function serverSide({ transport }: SideSetup): Promise<StaticServerSide> {
+async function serverSide(setup: SideSetup): Promise<StaticServerSide> {
   const server = http.createServer();
-  (await loadTransport(transport)).attach(server);
+  (await loadTransport(setup)).attach(server);
   return {
     listen(root) {
       server.on("request", staticHandler(root));
-      return listen(transport, server);
+      return listen(setup.transport, server);
     },
     close() {
       server.closeAllConnections();
@@ -76,9 +75,9 @@ function fetchFile(agent: http.Agent, { url, size, sha256 }: DiskFile): Promise<
   });
 }
 
-async function clientSide({ transport, params }: SideSetup): Promise<StaticClientSide> {
-  const connections = params.connections!;
-  const way = await loadTransport(transport);
+async function clientSide(setup: SideSetup): Promise<StaticClientSide> {
+  const connections = setup.params.connections!;
+  const way = await loadTransport(setup);
   const agent = new http.Agent({ keepAlive: true, maxSockets: connections });
   return {
     connect(address) {
@@ -89,7 +88,6 @@ async function clientSide({ transport, params }: SideSetup): Promise<StaticClien
       Object.assign(agent, { createConnection });
     },
     async fetch({ files, durationMs }) {
-      const stopMeter = startMeter();
       const startedUs = nowUs();
       const untilUs = startedUs + durationMs * 1000;
       let requests = 0;
@@ -102,10 +100,10 @@ async function clientSide({ transport, params }: SideSetup): Promise<StaticClien
         }
       };
       await Promise.all(Array.from({ length: connections }, loop));
-      return { requests, bytes, seconds: (nowUs() - startedUs) / 1e6, load: stopMeter() };
+      return { requests, bytes, seconds: (nowUs() - startedUs) / 1e6 };
     },
     async sockets() {
-      return needsSmc(transport) ? (await import("smcnet")).sockets() : [];
+      return needsSmc(setup.transport) ? (await import("smcnet")).sockets() : [];
     },
     close: () => agent.destroy(),
   };

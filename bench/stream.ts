@@ -1,7 +1,7 @@
 /**
  * stream: how many bytes a second go one way, by size of the writes?
  *
- * Method: two Workers, one connection. The accepting side writes pieces of a known stream and respects backpressure; the
+ * Method: two sides, one connection. The accepting side writes pieces of a known stream and respects backpressure; the
  * connecting side takes them by `data` handlers or by `onread` (ring: `read` into a buffer; messageport: `message`).
  * A round lasts from the first write to the arrival of the last byte. The bytes come from 1 MiB that stays in the cache.
  * Does not show: what an application does with the bytes, memory that is not cached, many connections at once.
@@ -9,8 +9,8 @@
 import { receiverSide, senderSide } from "./flow.js";
 import { FlowSubject, receiveOf } from "./flow-subject.js";
 import type { Case, Scenario } from "./harness.js";
-import type { Sides } from "./pair.js";
 import type { Transport } from "./record.js";
+import type { Sides } from "./side.js";
 
 const SOCKETS: readonly Transport[] = ["smcd", "smcd-copy", "tcp", "uds"];
 const KIB = 1024;

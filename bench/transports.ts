@@ -2,7 +2,7 @@
  * How each socket transport listens and connects: smcd, smcd-copy, tcp, uds under one interface.
  *
  * Owns the choice of module and options, and the check that a connection is carried by what it claims. Knows nothing of
- * what is sent. A worker of a baseline never loads smcnet.
+ * what is sent. A side of a baseline never loads smcnet.
  */
 import { randomUUID } from "node:crypto";
 import type { Server as HttpServer } from "node:http";
@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { SmcOptions } from "smcnet";
 import type { Transport } from "./record.js";
+import type { SideSetup } from "./side.js";
 
 /** Where a server listens: a loopback port, or the path of a unix socket. */
 export type Address = { readonly port: number; readonly host: string } | { readonly path: string };
@@ -42,10 +43,14 @@ const plain: SocketTransport = {
 };
 
 /** `ring` opens its ring on a nocopy smcd socket. `smc` overrides options of the connection, such as `rmem`. */
-export async function loadTransport(transport: Transport, smc: Partial<SmcOptions> = {}): Promise<SocketTransport> {
+export async function loadTransport(
+  { transport, params }: Pick<SideSetup, "transport" | "params">,
+  smc: Partial<SmcOptions> = {},
+): Promise<SocketTransport> {
   if (!needsSmc(transport)) return plain;
   const { attach, connect, createServer } = await import("smcnet");
   const loCopy = transport === "smcd-copy";
+  const device = params.contexts === "processes" ? "shm" : "lo";
   const options: Partial<SmcOptions> = { ...smc, loCopy };
   return {
     createServer: (onSocket) => createServer({ noDelay: true, smc: options }, onSocket),
@@ -54,8 +59,8 @@ export async function loadTransport(transport: Transport, smc: Partial<SmcOption
       attach(server, options);
     },
     check: (socket) => {
-      const { smc: carried } = socket as net.Socket & { smc?: { mode: string; nocopy?: boolean } };
-      if (carried?.mode !== "SMCD" || carried.nocopy !== !loCopy)
+      const { smc: carried } = socket as net.Socket & { smc?: { mode: string; device?: string; nocopy?: boolean } };
+      if (carried?.mode !== "SMCD" || carried.device !== device || carried.nocopy !== !loCopy)
         throw new Error(`${transport} is not carried as it claims: socket.smc is ${JSON.stringify(carried ?? null)}`);
     },
   };
@@ -70,17 +75,17 @@ export function listen(transport: Transport, server: net.Server | HttpServer): P
       if (bound === null) reject(new Error("the server was closed before it listened"));
       else resolve(typeof bound === "string" ? { path: bound } : { port: bound.port, host: "127.0.0.1" });
     };
-    if (transport === "uds") server.listen(join(tmpdir(), `smcnet-bench-${randomUUID()}.sock`), listening);
+    if (transport === "uds") server.listen(join(tmpdir(), `${randomUUID()}.sock`), listening);
     else server.listen(0, "127.0.0.1", listening);
   });
 }
 
 /** A server for one connection: its address, and the socket once it has come and been checked. */
 export async function acceptOne(
-  transport: Transport,
+  setup: SideSetup,
   prepare: (socket: net.Socket) => void = () => {},
 ): Promise<{ address: Address; accepted: Promise<net.Socket>; server: net.Server }> {
-  const way = await loadTransport(transport);
+  const way = await loadTransport(setup);
   let server!: net.Server;
   const accepted = new Promise<net.Socket>((resolve, reject) => {
     server = way.createServer((socket) => {
@@ -94,7 +99,7 @@ export async function acceptOne(
     });
   });
   accepted.catch(() => {});
-  return { address: await listen(transport, server), accepted, server };
+  return { address: await listen(setup.transport, server), accepted, server };
 }
 
 /** A connected and checked socket. */

@@ -1,11 +1,13 @@
 /** The method of the benches: rounds in turn, medians, ratios, and checks that find damage. */
 import * as assert from "node:assert/strict";
-import { MessageChannel } from "node:worker_threads";
+import { closeSync, openSync } from "node:fs";
 import { suite } from "uvu";
+import { type Footprint, footprint, growth } from "../../bench/footprint.js";
 import { type Case, type Reading, runCase, type Scenario, type Subject } from "../../bench/harness.js";
-import { Remote } from "../../bench/pair.js";
+import { type Metered, meter, meterRest } from "../../bench/meter.js";
 import { PERIOD, patternAt, patternWrites, Receipt } from "../../bench/pattern.js";
 import type { BenchRecord, Metric, Transport } from "../../bench/record.js";
+import { Remote } from "../../bench/remote.js";
 import { BlockingPinger, EventPinger, eventEcho, STOP_SEQUENCE } from "../../bench/rtt.js";
 import { median, percentile, spread } from "../../bench/statistics.js";
 import { caseTable, ratio } from "../../bench/table.js";
@@ -79,6 +81,17 @@ rounds("a record holds the median of its samples and the parameters of case, pro
   assert.deepEqual(record, { ...expected, samples: [10, 20, 30], ...load });
 });
 
+rounds("a scenario sees the parameters of the run with the case's", async () => {
+  let seen: unknown;
+  const scenario = scenarioOf([], () => [{ metric: "rate", value: 1, load }]);
+  const open = (transport: Transport, { params }: Case) => {
+    seen = params;
+    return scenario.open(transport, twoRounds);
+  };
+  await runCase({ ...scenario, open }, twoRounds, ["tcp"], { contexts: "processes" });
+  assert.deepEqual(seen, { ...twoRounds.params, contexts: "processes" });
+});
+
 rounds("a failing round fails the case, and what was opened is closed", async () => {
   const log: string[] = [];
   const scenario = scenarioOf(log, (transport) => {
@@ -94,16 +107,65 @@ rounds("a figure that is no number is refused", async () => {
   await assert.rejects(runCase(scenario, twoRounds, ["tcp"], {}), /not a measurement/);
 });
 
-rounds("a side that cannot start fails the calls that wait for it", async () => {
-  const { port1 } = new MessageChannel();
-  const shared = new SharedArrayBuffer(8);
-  const setup = { scenario: "no-such-scenario", role: "client", transport: "tcp", params: {}, shared } as const;
-  const remote = new Remote<{ close(argument: undefined): void }>({ ...setup, port: port1 });
-  const call = within(remote.call("close", undefined), "the answer of a side that cannot start");
-  await assert.rejects(call, /no-such-scenario tcp client/);
-});
+for (const contexts of ["threads", "processes"] as const)
+  for (const transport of ["tcp", "ring"] as const)
+    rounds(
+      `between ${contexts}, a side of ${transport} that cannot start fails the calls that wait for it`,
+      async () => {
+        const setup = { scenario: "no-such-scenario", role: "client", transport, params: { contexts } } as const;
+        const remote = new Remote<{ close(argument: undefined): void }>(setup);
+        const call = within(remote.call("close", undefined), "the answer of a side that cannot start");
+        await assert.rejects(call, new RegExp(`no-such-scenario ${transport} client: .*no-such-scenario\\.mjs`));
+        await within(remote.end(), "the end of a side that could not start");
+      },
+    );
 
 rounds.run();
+
+const meters = suite("bench meters");
+
+/** A process that has used one second more each time it is asked. */
+function busy(pid: number): Metered {
+  let user = 0;
+  const cpuTime = async () => ({ user: (user += 1e6), system: 0 });
+  return { pid, cpuTime, cpuTimeAtRest: async () => ({ user: 1000, system: 500 }) };
+}
+
+meters("the load of two sides is that of their processes together, of one process once", async () => {
+  for (const [pids, processes] of [
+    [[1, 1], 1],
+    [[1, 2], 2],
+    [[1, 2, 3, 2], 3],
+  ] as const) {
+    const { result, load, seconds } = await meter(pids.map(busy), async () => "done");
+    assert.equal(result, "done");
+    assert.ok(Math.abs(load.cpuUser * seconds - processes * 1000) < 1e-6, `${load.cpuUser * seconds} ms in ${pids}`);
+    assert.deepEqual(await meterRest(pids.map(busy), 1), { cpuUser: processes * 1000, cpuSys: processes * 500 });
+  }
+});
+
+const held: Footprint = { descriptors: 20, mappings: 500, sharedMappings: 3 };
+
+meters("a descriptor or a shared mapping for each connection is growth, a few of them are not", () => {
+  for (const name of ["descriptors", "sharedMappings"] as const) {
+    assert.match(growth(held, { ...held, [name]: held[name] + 50 }, 50)!, new RegExp(`50 connections left 50 ${name}`));
+    assert.equal(growth(held, { ...held, [name]: held[name] + 1 }, 50), undefined);
+  }
+  assert.match(growth(held, { ...held, mappings: 5500 }, 5000)!, /left 5000 mappings/);
+});
+
+meters("a footprint sees the descriptors and mappings of this process", () => {
+  const { descriptors, mappings } = footprint([busy(process.pid)]);
+  const opened = Array.from({ length: 5 }, () => openSync("/proc/self/maps", "r"));
+  try {
+    assert.equal(footprint([busy(process.pid), busy(process.pid)]).descriptors, descriptors + opened.length);
+    assert.ok(mappings > 10);
+  } finally {
+    for (const descriptor of opened) closeSync(descriptor);
+  }
+});
+
+meters.run();
 
 const checks = suite("bench checks");
 
