@@ -118,7 +118,7 @@ async function elder(): Promise<ChildReport> {
   const elderMode = await mode;
   await worker.terminate();
   server.close();
-  return report([accepted], text === "from an elder" && elderMode === "TCP", [], smc);
+  return report([accepted], text === "from an elder" && elderMode === accepted?.smc?.mode, [], smc);
 }
 
 const jobs: Record<string, () => Promise<ChildReport>> = { exchange, elder };

@@ -109,7 +109,8 @@ function otherCopy(name: string, pattern: RegExp, replacement: string): string {
   writeFileSync(path, changed);
   return path;
 }
-const otherVersion = (): string => otherCopy("version.cjs", /(var VERSION = .*)"\d+\.\d+\.\d+[^"]*"/, '$1"4711.0.0"');
+const otherVersion = (): string =>
+  otherCopy("version.cjs", /(var VERSION\d* = .*)"\d+\.\d+\.\d+[^"]*"/, '$1"4711.0.0"');
 const otherLayout = (): string => otherCopy("layout.cjs", /(var LAYOUT_VERSION = )\d+;/, "$1 4711;");
 
 test("a second copy of another version, or with another layout, steps aside: TCP, one warning, nothing of the first touched", async () => {
@@ -172,9 +173,11 @@ test("a copy whose code and wasm disagree about the layout refuses to load", asy
   assert.match(stderr, /SMC_LAYOUT_VERSION: wasm has layout \d+, this code has 4711/);
 });
 
-test("a Worker older than the shared memory is reached by TCP", async () => {
+test("a Worker older than the shared memory has one of its own, and is reached as another process would be", async () => {
   const seen = await child("elder", [CORE]);
-  assert.equal([seen.modes, seen.fallbacks, seen.intact], [["TCP"], ["PEERNOSMC"], true]);
+  assert.equal([seen.modes, seen.fallbacks, seen.intact], [["SMCD"], [], true]);
+  const alone = await child("elder", [CORE], { SMC_SHM: "off" });
+  assert.equal([alone.modes, alone.fallbacks, alone.intact], [["TCP"], ["PEERNOSMC"], true]);
 });
 
 test("the CommonJS and the ESM entries give the same things, and loading them keeps no process alive", () => {

@@ -64,7 +64,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "src/conn",
     "src/clc",
     "src/poller",
+    "src/neighbours",
   ],
+  "src/neighbours": ["src/device", "src/rendezvous", "src/host"],
   "src/net": [
     "src/engine",
     "src/host",

@@ -6,7 +6,7 @@
 import type { AddressInfo } from "node:net";
 import type { MessagePort } from "node:worker_threads";
 import { listen } from "../support/pair.js";
-import { type Side, type TransportName, transport as transportNamed } from "../support/transports.js";
+import { type DeviceName, type Side, type TransportName, transport as transportNamed } from "../support/transports.js";
 import { within } from "../support/watchdog.js";
 import { ClientEnd, type Scenario, type Seen, ServerEnd, Sideline } from "./scenario.js";
 import { SCENARIOS } from "./scenarios/index.js";
@@ -16,6 +16,10 @@ export interface EndTask {
   readonly scenario: string;
   readonly transport: TransportName;
   readonly side: Side;
+  /** Address the server listens on. */
+  readonly host: string;
+  /** What carries SMC between the two ends. */
+  readonly device: DeviceName;
   readonly port: MessagePort;
 }
 
@@ -32,14 +36,14 @@ async function setUp(
   task: EndTask,
   sideline: Sideline,
 ): Promise<[ServerEnd | ClientEnd, () => Promise<Seen>]> {
-  const transport = transportNamed(task.transport);
+  const carriage = { transport: transportNamed(task.transport), device: task.device };
   if (task.side === "server") {
-    const [server] = await listen(transport, scenario.serve);
-    const end = new ServerEnd(transport, scenario, sideline, server);
+    const [server] = await listen(carriage.transport, scenario.serve, task.host);
+    const end = new ServerEnd(carriage, scenario, sideline, server);
     sideline.tell("listening", server.address());
     return [end, () => scenario.server(end)];
   }
-  const end = new ClientEnd(transport, scenario, sideline, (await sideline.heard("listening")) as AddressInfo);
+  const end = new ClientEnd(carriage, scenario, sideline, (await sideline.heard("listening")) as AddressInfo);
   return [end, () => scenario.client(end)];
 }
 

@@ -11,10 +11,17 @@ import type { MessagePort } from "node:worker_threads";
 import { closed, dial } from "../support/pair.js";
 import { type Prng, prngFor } from "../support/prng.js";
 import { Sequence, Verifier } from "../support/sequence.js";
-import { checkCarrier, type DialOptions, type ServeOptions, type Side, type Transport } from "../support/transports.js";
+import {
+  checkCarrier,
+  type DeviceName,
+  type DialOptions,
+  type ServeOptions,
+  type Side,
+  type Transport,
+} from "../support/transports.js";
 import { happens, WATCHDOG_MS, within } from "../support/watchdog.js";
 
-/** What an end saw: plain values, compared deeply and sent between threads. */
+/** What an end saw: plain values, compared deeply and sent between threads and processes. */
 export type Seen = Record<string, unknown>;
 
 export interface Scenario {
@@ -54,6 +61,13 @@ export class Sideline {
   }
 }
 
+/** What carries the sockets of an end. */
+export interface Carriage {
+  readonly transport: Transport;
+  /** What carries SMC between the two ends. */
+  readonly device: DeviceName;
+}
+
 /** What both ends have: random numbers and streams that the other end can predict, and the sideline. */
 class End {
   readonly sockets = new Set<Socket>();
@@ -62,7 +76,7 @@ class End {
   #fail: (cause: unknown) => void = () => undefined;
 
   constructor(
-    readonly transport: Transport,
+    protected readonly carriage: Carriage,
     protected readonly scenario: Scenario,
     protected readonly sideline: Sideline,
   ) {
@@ -96,7 +110,7 @@ class End {
   protected keep(socket: Socket, side: Side): Socket {
     const check = () => {
       try {
-        checkCarrier(socket, this.transport, side);
+        checkCarrier(socket, this.carriage.transport, side, this.carriage.device);
       } catch (cause) {
         this.#fail(cause);
       }
@@ -123,12 +137,12 @@ export class ServerEnd extends End {
   #count = 0;
 
   constructor(
-    transport: Transport,
+    carriage: Carriage,
     scenario: Scenario,
     sideline: Sideline,
     readonly server: Server,
   ) {
-    super(transport, scenario, sideline);
+    super(carriage, scenario, sideline);
     server.on("connection", (socket) => {
       this.keep(socket, "server");
       const next = this.#next.shift();
@@ -159,13 +173,13 @@ export class ServerEnd extends End {
 /** The end that connects. */
 export class ClientEnd extends End {
   constructor(
-    transport: Transport,
+    carriage: Carriage,
     scenario: Scenario,
     sideline: Sideline,
     /** Where the other end listens. */
     readonly address: AddressInfo,
   ) {
-    super(transport, scenario, sideline);
+    super(carriage, scenario, sideline);
   }
 
   /** A socket on its way, nothing awaited. */
@@ -181,7 +195,8 @@ export class ClientEnd extends End {
   }
 
   #start(options: DialOptions): Socket {
-    return dial(this.transport, this.address.port, { ...this.scenario.dial, ...options });
+    const { address, port } = this.address;
+    return dial(this.carriage.transport, port, { host: address, ...this.scenario.dial, ...options });
   }
 
   /** A connected socket. */

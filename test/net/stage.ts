@@ -1,85 +1,29 @@
 /**
- * Puts the two ends of a scenario in place, on each transport, and compares what they saw with what they see over node:net.
+ * Plays each scenario on each transport in every placement, and compares what the ends saw with what they see over node:net.
  *
- * Owns the placements, the Worker of a test file, and the checks that hold at the end of every file: no doorbell was rescued, all
- * pages of the arena came back. Knows nothing of what the scenarios do.
+ * Owns the order of those runs, and the checks that hold at the end of every file. Knows nothing of what the scenarios do, nor of
+ * where ends live.
  *
  * SMC_TEST_TRANSPORTS=net,smcd narrows the transports; the reference is always run.
  */
-import { once } from "node:events";
-import { MessageChannel, Worker } from "node:worker_threads";
+import { MessageChannel } from "node:worker_threads";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import * as smc from "../../src/index.js";
 import type { Side, Transport } from "../support/transports.js";
 import { TRANSPORTS } from "../support/transports.js";
-import { until, WATCHDOG_MS, within } from "../support/watchdog.js";
-import { type EndTask, OtherEndFailed, runEnd } from "./run-end.js";
+import { goesByItself, until } from "../support/watchdog.js";
+import { leftovers, NOTHING_LEFT } from "./peer.js";
+import { PLACEMENTS, type Place, type PlacementName } from "./placement.js";
+import { type EndTask, OtherEndFailed } from "./run-end.js";
 import type { Scenario, Seen } from "./scenario.js";
 
-export type PeerRequest = { readonly kind: "run"; readonly task: EndTask } | { readonly kind: "stats" };
-export type PeerReply =
-  | { readonly kind: "seen"; readonly seen: Seen }
-  | { readonly kind: "failed"; readonly message: string; readonly stack: string; readonly other: boolean }
-  | { readonly kind: "stats"; readonly doorbellRescued: number };
-
-/** Where the ends live; the side named is the one in the Worker. */
-export const PLACEMENTS = {
-  "one thread": undefined,
-  "server in a Worker": "server",
-  "client in a Worker": "client",
-} as const;
-export type Placement = keyof typeof PLACEMENTS;
-
-/** Bounds a Worker whose loop stands still; an end that only waits is ended by its own watchdogs. Milliseconds. */
-const REPLY_MS = 20 * WATCHDOG_MS;
-
-/** The thread of peer.worker.ts: one request at a time; a new one is started if it died or did not answer. */
-export class Peer {
-  #worker: Worker | undefined;
-
-  async #ask(request: PeerRequest, transfer: EndTask["port"][] = []): Promise<PeerReply> {
-    if (this.#worker === undefined) {
-      this.#worker = new Worker(new URL("../net/peer.worker.mjs", import.meta.url));
-    }
-    const worker = this.#worker;
-    worker.postMessage(request, transfer);
-    try {
-      const reply = await within(once(worker, "message"), `the Worker's reply to "${request.kind}"`, REPLY_MS);
-      return reply[0] as PeerReply;
-    } catch (cause) {
-      this.#worker = undefined;
-      await worker.terminate();
-      throw cause;
-    }
-  }
-
-  async run(task: EndTask): Promise<Seen> {
-    const reply = await this.#ask({ kind: "run", task }, [task.port]);
-    if (reply.kind === "seen") return reply.seen;
-    if (reply.kind !== "failed") throw new Error(`unexpected reply "${reply.kind}"`);
-    const failure = reply.other ? new OtherEndFailed(reply.message) : new Error(`in the Worker: ${reply.message}`);
-    failure.stack = `in the Worker: ${reply.stack}`;
-    throw failure;
-  }
-
-  async doorbellRescued(): Promise<number> {
-    const reply = await this.#ask({ kind: "stats" });
-    return reply.kind === "stats" ? reply.doorbellRescued : Number.NaN;
-  }
-
-  async close(): Promise<void> {
-    await this.#worker?.terminate();
-  }
-}
-
 /** Both ends of a scenario, and what they saw. */
-export async function play(scenario: Scenario, transport: Transport, placement: Placement, peer: Peer) {
+async function play(scenario: Scenario, transport: Transport, place: Place) {
   const { port1, port2 } = new MessageChannel();
-  const end = (side: Side, port: EndTask["port"]) => {
-    const task = { scenario: scenario.name, transport: transport.name, side, port };
-    return PLACEMENTS[placement] === side ? peer.run(task) : runEnd(task);
-  };
+  const { device, host } = place;
+  const end = (side: Side, port: EndTask["port"]) =>
+    place.run({ scenario: scenario.name, transport: transport.name, side, host, device, port });
   const results = await Promise.allSettled([end("server", port1), end("client", port2)]);
   const failures = results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : []));
   const cause = failures.find((failure) => !(failure instanceof OtherEndFailed)) ?? failures[0];
@@ -88,57 +32,53 @@ export async function play(scenario: Scenario, transport: Transport, placement: 
   return { server, client };
 }
 
-/** Fails a process that something keeps alive after its last test. The timer itself keeps nothing alive. */
-function goByItself(): void {
-  const stays = () => {
-    process.stderr.write(`still alive ${WATCHDOG_MS} ms after the last test\n`);
-    process.exit(1);
-  };
-  setTimeout(stays, WATCHDOG_MS).unref();
-}
-
 /** Checks that hold at the end of every file that used smcnet. `pagesBefore` is smc.poolFreePages() from its start. */
 export async function checkNothingLeft(pagesBefore: number): Promise<void> {
-  goByItself();
+  goesByItself("the last test");
   await until(
     () => smc.poolFreePages() === pagesBefore,
     `all pages of the arena to come back; ${pagesBefore} were free before the first test`,
   );
-  assert.is(smc.stats().doorbellRescued, 0, "doorbells rescued in the main thread");
+  assert.equal(leftovers(), NOTHING_LEFT, "left in the main thread");
 }
 
+/** Where all scenarios are played. */
+const USUAL: readonly PlacementName[] = ["one thread", "server in a Worker", "client in a Worker", "two processes"];
+
 /** One uvu suite: every scenario on every transport in every placement. */
-export function stageAll(
-  name: string,
-  scenarios: readonly Scenario[],
-  placements = Object.keys(PLACEMENTS) as Placement[],
-) {
+export function stageAll(name: string, scenarios: readonly Scenario[], placements = USUAL) {
   const test = suite(name);
   const wanted = process.env["SMC_TEST_TRANSPORTS"]?.split(",");
-  let peer: Peer;
+  const places = new Map<PlacementName, Place>();
   let pagesBefore = 0;
   test.before(() => {
     pagesBefore = smc.poolFreePages();
-    peer = new Peer();
   });
+  const placed = (placement: PlacementName): Place => {
+    const place = places.get(placement) ?? PLACEMENTS[placement].make();
+    places.set(placement, place);
+    return place;
+  };
+  const missing = new Map(placements.map((placement) => [placement, PLACEMENTS[placement].missing?.()]));
+  for (const [placement, reason] of missing) {
+    if (reason !== undefined) process.stdout.write(`skipped: ${name} · ${placement}: ${reason}\n`);
+  }
   for (const scenario of scenarios) {
     for (const placement of placements) {
+      const run = missing.get(placement) === undefined ? test : test.skip;
       let reference: unknown;
       for (const transport of TRANSPORTS) {
         const isReference = transport === TRANSPORTS[0];
         if (!isReference && wanted !== undefined && !wanted.includes(transport.name)) continue;
-        test(`${scenario.name} · ${transport.name} · ${placement}`, async () => {
-          const seen = await play(scenario, transport, placement, peer);
+        run(`${scenario.name} · ${transport.name} · ${placement}`, async () => {
+          const seen = await play(scenario, transport, placed(placement));
           if (isReference) reference = seen;
           else assert.equal(seen, reference, "not what node:net shows");
         });
       }
     }
   }
-  test("no doorbell was rescued and every page came back", async () => {
-    assert.is(await peer.doorbellRescued(), 0, "doorbells rescued in the Worker");
-    await peer.close();
-    await checkNothingLeft(pagesBefore);
-  });
+  for (const placement of placements) test(`nothing is left · ${placement}`, async () => places.get(placement)?.end());
+  test("no doorbell was rescued and every page came back", () => checkNothingLeft(pagesBefore));
   test.run();
 }

@@ -97,7 +97,7 @@ export class Scene {
         this.log.push(`ready ${slot}`);
         this.onReady(slot);
       },
-      rendezvous: () => this.log.push("rendezvous"),
+      control: () => this.log.push("rendezvous"),
       yieldCpu: () => {
         this.log.push("yield");
         this.onYield();

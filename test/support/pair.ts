@@ -16,15 +16,19 @@ export interface Pair {
   close(): Promise<void>;
 }
 
-/** A listening server of the transport on a free port of 127.0.0.1. */
-export async function listen(transport: Transport, options: ServeOptions = {}): Promise<[Server, number]> {
+/** A listening server of the transport on a free port of `host`. */
+export async function listen(
+  transport: Transport,
+  options: ServeOptions = {},
+  host = "127.0.0.1",
+): Promise<[Server, number]> {
   const server = transport.server.createServer({ ...options, smc: { ...transport.smc, ...options.smc } });
-  server.listen(0, "127.0.0.1");
+  server.listen(0, host);
   await happens(server, "listening");
   return [server, (server.address() as AddressInfo).port];
 }
 
-/** A socket of the transport on its way to `port`. */
+/** A socket of the transport on its way to `port`, of 127.0.0.1 unless the options say otherwise. */
 export function dial(transport: Transport, port: number, options: DialOptions = {}): Socket {
   return transport.client.connect({
     host: "127.0.0.1",

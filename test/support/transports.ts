@@ -52,13 +52,23 @@ export function transport(name: TransportName): Transport {
   return TRANSPORTS.find((item) => item.name === name)!;
 }
 
-/** Errors: throws if the socket of `side` is not carried by what the transport promises. */
-export function checkCarrier(socket: net.Socket, { name, mode, nocopy, ...sides }: Transport, side: Side): void {
+/** Which device carries SMC: between threads of a process, or between processes. */
+export type DeviceName = "lo" | "shm";
+
+/** Errors: throws if the socket of `side` is not carried by what the transport promises, SMC by that device. */
+export function checkCarrier(
+  socket: net.Socket,
+  { name, mode, nocopy, ...sides }: Transport,
+  side: Side,
+  device: DeviceName = "lo",
+): void {
   if (sides[side] === plain) return;
   const told = socket.smc;
   if (told === undefined) throw new Error(`${name}: the ${side}'s socket has no .smc`);
   if (told.mode !== mode)
     throw new Error(`${name}: the ${side}'s socket is carried by ${told.mode}: ${JSON.stringify(told)}`);
+  if (mode === "SMCD" && told.device !== device)
+    throw new Error(`${name}: the ${side}'s socket is carried by device ${told.device}, not ${device}`);
   if (nocopy !== undefined && told.nocopy !== nocopy)
     throw new Error(`${name}: the ${side}'s socket has nocopy = ${told.nocopy}`);
 }

@@ -30,3 +30,12 @@ export async function until(holds: () => boolean, what: string, limitMs = WATCHD
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
+
+/** Fails a process that something keeps alive though it has nothing more to do. The timer itself keeps nothing alive. */
+export function goesByItself(after: string): void {
+  const stays = () => {
+    process.stderr.write(`still alive ${WATCHDOG_MS} ms after ${after}\n`);
+    process.exit(1);
+  };
+  setTimeout(stays, WATCHDOG_MS).unref();
+}

@@ -147,10 +147,11 @@ export const lifecycle: readonly Scenario[] = [
     async server(end) {
       const [receiver, sender, idle] = [await end.accept(), await end.accept(), await end.accept()];
       const beat = setInterval(() => receiver.write("."), 10);
-      await end.heard("the idle one timed out");
-      clearInterval(beat);
-      receiver.end();
-      await Promise.all([receiver, sender, idle].map(seeOff));
+      const timedOut = end.heard("the idle one timed out").then(() => {
+        clearInterval(beat);
+        receiver.end();
+      });
+      await Promise.all([timedOut, ...[receiver, sender, idle].map(seeOff)]);
       return {};
     },
     async client(end) {
