@@ -6,14 +6,20 @@
 import { lstatSync, opendirSync, unlinkSync } from "node:fs";
 import { STACK_CAPACITY } from "../assembly/shared/layout.js";
 import type { SmcOptions } from "./config.js";
-import { type ContactHost, Contacts, type Stranger } from "./device/contact.js";
+import type { Stranger } from "./device/ask.js";
+import { Contacts } from "./device/contact.js";
+import type { ContactHost } from "./device/meeting.js";
+import { Probes } from "./device/probe.js";
 import { ShmDevice } from "./device/shm.js";
 import { type Credentials, isAbandoned } from "./host/unix-socket.js";
 import type { Endpoint } from "./rendezvous/address.js";
 import type { Neighbour, Neighbourhood, Wildcard } from "./rendezvous/arena.js";
 import { ListenerDirectory } from "./rendezvous/directory.js";
 import type { Entry } from "./rendezvous/entry.js";
+import { isLocal } from "./rendezvous/listener-key.js";
+import { Proofs } from "./rendezvous/proofs.js";
 import { openRuntimeDirectory, overflowId, type RuntimeDirectory, SOCKETS } from "./rendezvous/runtime-directory.js";
+import { debug } from "./trace.js";
 
 /** From a death that was noticed, or from our start, until its traces are cleared away, ms. */
 const SWEEP_AFTER_MS = 2500;
@@ -24,20 +30,24 @@ const BELIEVED_MS = 1;
 /** Sockets looked at in one sweep. */
 const MOST_SWEPT = 1024;
 
+/** A stack that listens, as it says. */
+type Listener = Stranger &
+  Pick<Entry, "netns" | "probe"> & { /** Never that of another stack. */ readonly name: string };
+
 const hex = (value: bigint): string => value.toString(16).padStart(16, "0");
 
 /** The stack an entry names; undefined for one that no stack of ours can have written. */
-function strangerOf({ gid, socket }: Entry, directory: RuntimeDirectory): Stranger | undefined {
+function listenerOf({ gid, socket, netns, probe }: Entry, directory: RuntimeDirectory): Listener | undefined {
   const process = BigInt(`0x${gid.slice(0, 16)}`);
   const stack = BigInt(`0x${gid.slice(16)}`);
   const slot = Number(stack & 0xffn);
   const generation = Number(stack >> 8n);
   if (slot >= STACK_CAPACITY || generation === 0 || generation >= 1 << 24) return undefined;
-  return { gid: process, slot, generation, path: directory.at(`${SOCKETS}/${socket}`) };
+  return { gid: process, slot, generation, path: directory.at(`${SOCKETS}/${socket}`), name: gid, netns, probe };
 }
 
 /** What the stack gives; trust and limits come from its options. */
-export type NeighboursHost = Omit<ContactHost, "trusts" | "eids" | "contactMs" | "idleMs" | "peerBytes"> & {
+export type NeighboursHost = Omit<ContactHost, "trusts" | "eids" | "contactMs" | "idleMs" | "peerBytes" | "probes"> & {
   readonly options: SmcOptions;
 };
 
@@ -58,6 +68,7 @@ export function openNeighbours({ options, ...stack }: NeighboursHost): Neighbour
     contactMs: options.contactMs,
     idleMs: options.shmIdleMs,
     peerBytes: options.shmPeerMiB * 2 ** 20,
+    probes: new Probes(),
     trusts: trustOf(options),
     lost: () => {
       neighbours.bereaved();
@@ -78,9 +89,10 @@ export class Neighbours implements Neighbourhood {
   /** Name of our socket, and the stack's own 128-bit GID. */
   readonly #name: string;
   /** What was read stays the same object until it is read again. */
-  readonly #known = new WeakMap<Entry, Stranger>();
+  readonly #known = new WeakMap<Entry, Listener>();
+  readonly #proofs = new Proofs();
   #lookedUp: Endpoint | undefined;
-  #found: readonly Stranger[] = [];
+  #found: readonly Listener[] = [];
   #foundUntil = 0;
   #sweeping: NodeJS.Timeout | undefined;
   /** A stack has died since the last sweep. */
@@ -99,24 +111,25 @@ export class Neighbours implements Neighbourhood {
     };
     this.contacts = new Contacts({ ...host, wake });
     const { abi, gid, slot, generation } = host;
-    this.device = new ShmDevice(abi, this.contacts, gid, slot, generation, mostConnections);
+    this.device = new ShmDevice(abi, this.contacts.pairs, gid, slot, generation, mostConnections);
   }
 
   listen(server: Endpoint, wildcard: Wildcard): () => void {
     if (!this.contacts.serve(this.#directory.at(`${SOCKETS}/${this.#name}`))) return () => {};
-    return this.#listeners.enter(server, wildcard, this.#name) ?? (() => {});
+    const probe = isLocal(server, wildcard) ? 0 : this.#host.probes.port;
+    return this.#listeners.enter(server, wildcard, this.#name, probe) ?? (() => {});
   }
 
   /**
    * Listeners of other processes. One connect asks twice, before it meets them and after, and many connects to one address
    * follow each other: who was found is believed for a moment. Who was not is looked for again.
    */
-  #strangers(server: Endpoint): readonly Stranger[] {
+  #strangers(server: Endpoint): readonly Listener[] {
     const now = performance.now();
     const before = this.#lookedUp;
     const same = before === server || (before?.port === server.port && before.address === server.address);
     if (same && this.#found.length > 0 && now < this.#foundUntil) return this.#found;
-    const found: Stranger[] = [];
+    const found: Listener[] = [];
     for (const entry of this.#listeners.find(server)) {
       const stranger = this.#stranger(entry);
       if (stranger !== undefined) found.push(stranger);
@@ -128,19 +141,30 @@ export class Neighbours implements Neighbourhood {
   }
 
   /** The stack of another process that an entry names. */
-  #stranger(entry: Entry): Stranger | undefined {
+  #stranger(entry: Entry): Listener | undefined {
     const known = this.#known.get(entry);
     if (known !== undefined) return known;
-    const stranger = strangerOf(entry, this.#directory);
+    const stranger = listenerOf(entry, this.#directory);
     if (stranger === undefined || stranger.gid === this.#host.gid) return undefined;
     this.#known.set(entry, stranger);
     return stranger;
   }
 
+  /**
+   * Whether who dials `address` is connected in the network namespace of `listener`: only there a 4-tuple is one connection's.
+   *
+   * Returns: undefined where that has to be found out.
+   */
+  #leads(address: string, { name, netns, probe }: Listener): boolean | undefined {
+    if (netns === this.#listeners.namespace) return true;
+    return probe === 0 ? false : this.#proofs.find(name, address);
+  }
+
   listeners(server: Endpoint): readonly Neighbour[] {
     const met: Neighbour[] = [];
-    for (const { gid, slot, generation } of this.#strangers(server)) {
-      const door = this.contacts.find(gid, slot, generation);
+    for (const stranger of this.#strangers(server)) {
+      const { gid, slot, generation } = stranger;
+      const door = this.#leads(server.address, stranger) ? this.contacts.pairs.find(gid, slot, generation) : undefined;
       if (door !== undefined) met.push(door);
     }
     return met;
@@ -148,12 +172,16 @@ export class Neighbours implements Neighbourhood {
 
   approach(server: Endpoint, done: () => void): (() => void) | undefined {
     const { contacts } = this;
+    const { address } = server;
     const open = new Set<() => void>();
     let asking = true;
     for (const stranger of this.#strangers(server)) {
-      const known = contacts.find(stranger.gid, stranger.slot, stranger.generation) !== undefined;
-      if (known || !contacts.approachable(stranger)) continue;
-      const cancel = contacts.meet(stranger, () => {
+      const leads = this.#leads(address, stranger);
+      if (leads === false || !contacts.approachable(stranger)) continue;
+      if (leads && contacts.pairs.find(stranger.gid, stranger.slot, stranger.generation) !== undefined) continue;
+      const route = leads ? undefined : { address, port: stranger.probe };
+      const cancel = contacts.meet(stranger, route, (door, reached) => {
+        if (route !== undefined && door !== undefined) this.#prove(stranger, address, reached);
         open.delete(cancel);
         if (open.size === 0 && !asking) done();
       });
@@ -166,8 +194,13 @@ export class Neighbours implements Neighbourhood {
     };
   }
 
+  #prove({ name, path }: Listener, address: string, reached: boolean): void {
+    this.#proofs.enter(name, address, reached);
+    if (!reached) debug("%s is not known to lead to %s", address, path);
+  }
+
   clients(): Iterable<Neighbour> {
-    return this.contacts.doors();
+    return this.contacts.pairs.doors();
   }
 
   /** A stack of this process or of another has died, perhaps killed: what it left is cleared away, at the latest when we end. */
@@ -225,5 +258,6 @@ export class Neighbours implements Neighbourhood {
     clearTimeout(this.#sweeping);
     this.#listeners.close();
     this.contacts.close();
+    this.#host.probes.close();
   }
 }

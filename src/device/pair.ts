@@ -62,7 +62,7 @@ export class Pair {
   /** When the last one went, ms. */
   idleSince = Date.now();
   #acknowledged = false;
-  /** Intents, claims and waits of this stack that stand on desks of the pair: its memory stays for them. */
+  /** Intents, claims and waits of this stack that stand on desks of the pair, and contacts under way: its memory stays for them. */
   #standing = 0;
   readonly #host: PairHost;
   readonly #generation: number;
@@ -146,7 +146,7 @@ export class Pair {
     return this.connections > 0 || this.#standing > 0;
   }
 
-  /** Something stands on a desk of the pair (+1), or no longer (-1). */
+  /** Something stands on a desk of the pair, or builds on it (+1), or no longer (-1). */
   stand(change: 1 | -1): void {
     this.#standing += change;
     if (this.#standing === 0 && this.closed) this.#host.idle();

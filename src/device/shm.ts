@@ -2,13 +2,13 @@
  * The `shm` device: DMBs in memfds shared with one other process. What an inter-VM or emulated ISM is to a kernel.
  *
  * CHID 0xFF00, the process's GID with the stack in its extension, so version 1 of CLC cannot name it. Nocopy and copy mode use it
- * alike. Owns the path to each peer process; how contact is made belongs to contact.ts, the memory to pair.ts.
+ * alike. Owns the path to each peer process; which pairs there are belongs to pairs.ts, the memory to pair.ts.
  */
 import type { Abi } from "../engine/abi.js";
-import type { Contacts } from "./contact.js";
 import type { PeerStack, RegisteredDmb, SmcdDevice, SmcdPath } from "./device.js";
 import { Randomness, SMALLEST_DMB, sizeClassFor } from "./dmb-size.js";
 import type { Door } from "./pair.js";
+import type { Pairs } from "./pairs.js";
 
 /** Source: smc-protocol §5.6: the range of emulated devices is 0xFF00 to 0xFFFE. */
 export const SHM_CHID = 0xff00;
@@ -25,14 +25,14 @@ export class ShmDevice implements SmcdDevice {
   readonly gidExt: bigint;
   readonly #abi: Abi;
   readonly #stack: number;
-  readonly #contacts: Contacts;
+  readonly #pairs: Pairs;
   readonly #mostConnections: number;
   readonly #random = new Randomness();
 
   /** Takes: gid, of the process; stack, slot and generation of this stack in it; most connections with one process. */
-  constructor(abi: Abi, contacts: Contacts, gid: bigint, stack: number, generation: number, mostConnections: number) {
+  constructor(abi: Abi, pairs: Pairs, gid: bigint, stack: number, generation: number, mostConnections: number) {
     this.#abi = abi;
-    this.#contacts = contacts;
+    this.#pairs = pairs;
     this.#stack = stack;
     this.#mostConnections = mostConnections;
     this.gid = gid;
@@ -42,7 +42,7 @@ export class ShmDevice implements SmcdDevice {
   toward(gid: bigint, gidExt: bigint | undefined): SmcdPath | undefined {
     if (gidExt === undefined) return undefined;
     const doors = (): Door[] =>
-      [...this.#contacts.findAll(gid, Number(gidExt & 0xffn), Number((gidExt >> 8n) & 0xffffffn))].sort(
+      [...this.#pairs.findAll(gid, Number(gidExt & 0xffn), Number((gidExt >> 8n) & 0xffffffn))].sort(
         (one, other) => Number(other.pair.acknowledged) - Number(one.pair.acknowledged),
       );
     // What lies in a pair that the peer has acknowledged, it can attach.

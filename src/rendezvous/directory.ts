@@ -88,9 +88,10 @@ const localAddresses = (): string[] =>
 
 /** One a stack and thread. */
 export class ListenerDirectory {
+  /** Number of the network namespace that its listeners are in. */
+  readonly namespace: number;
   readonly #directory: RuntimeDirectory;
   readonly #gid: string;
-  readonly #namespace: number;
   readonly #listeners = new Set<Listener>();
   readonly #readings = new Map<string, Reading>();
   /** Keys that were not there when the directory of all keys had the time `#absentMtimeMs`; believed until `#absentUntil`. */
@@ -104,26 +105,26 @@ export class ListenerDirectory {
 
   /**
    * Takes: gid, 32 hexadecimal digits, random: no other stack ever had it; namespace, number of the network namespace that
-   *        loopback addresses belong to.
+   *        its listeners are in and that loopback addresses belong to.
    */
   constructor(directory: RuntimeDirectory, { gid }: { readonly gid: string }, namespace = networkNamespace()) {
     this.#directory = directory;
     this.#gid = gid;
-    this.#namespace = namespace;
+    this.namespace = namespace;
   }
 
   /**
    * Enters a listener.
    *
-   * Takes:   socket, the name others find its process by.
+   * Takes:   socket, the name others find its process by; probe, UDP port that takes probes, 0 for none.
    * Returns: what takes it out again, before the listening socket closes; undefined where the system refused.
    * Errors:  SmcError EINVAL for a gid or a name that no reader would take.
    */
-  enter(server: Endpoint, wildcard: Wildcard, socket: string): (() => void) | undefined {
-    const entry = { gid: this.#gid, socket };
+  enter(server: Endpoint, wildcard: Wildcard, socket: string, probe = 0): (() => void) | undefined {
+    const entry = { gid: this.#gid, socket, netns: this.namespace, probe };
     checkEntry(entry);
     if (this.#closed) return undefined;
-    const keys = keysToEnter(server, wildcard, this.#namespace, wildcard === "none" ? [] : localAddresses());
+    const keys = keysToEnter(server, wildcard, this.namespace, wildcard === "none" ? [] : localAddresses());
     let listener: Listener | undefined;
     try {
       listener = this.#make(keys[0]!, entry);
@@ -203,7 +204,7 @@ export class ListenerDirectory {
     let found = NOBODY;
     try {
       const absent = this.#absentKeys();
-      for (const key of keysToFind(server, this.#namespace)) {
+      for (const key of keysToFind(server, this.namespace)) {
         if (absent?.has(key)) continue;
         const entries = this.#look(key, absent);
         found = found.length === 0 ? entries : united(found, entries);

@@ -24,6 +24,10 @@ export interface Entry {
   readonly gid: string;
   /** Name of its process's socket in the runtime directory. */
   readonly socket: string;
+  /** Number of the network namespace that it listens in: what its address means elsewhere is not said. */
+  readonly netns: number;
+  /** UDP port at which it takes probes from other network namespaces; 0 for none. */
+  readonly probe: number;
 }
 
 const GID = /^[0-9a-f]{32}$/;
@@ -34,6 +38,7 @@ export const ENTRY_NAME = /^([0-9a-f]{32})\.\d{1,15}$/;
 const VERSION = 1;
 const MAX_ENTRY_BYTES = 512;
 const MAX_UID = 0xffff_ffff;
+const MAX_PORT = 0xffff;
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
 const PRIVATE_FILE = 0o600;
@@ -42,10 +47,18 @@ const SHARED_FILE = 0o660;
 
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
 
+const isNumber = (value: unknown, least: number, most: number): value is number =>
+  typeof value === "number" && Number.isInteger(value) && value >= least && value <= most;
+const isNamespace = (value: unknown): value is number => isNumber(value, 1, Number.MAX_SAFE_INTEGER);
+const isProbe = (value: unknown): value is number => isNumber(value, 0, MAX_PORT);
+
 /** Errors: SmcError EINVAL for an entry that no reader would take. */
-export function checkEntry({ gid, socket }: Entry): void {
+export function checkEntry({ gid, socket, netns, probe }: Entry): void {
   if (!GID.test(gid)) throw new SmcError("EINVAL", `gid ${gid}: allowed are 32 hexadecimal digits`, { gid });
   if (!SOCKET.test(socket)) throw new SmcError("EINVAL", `socket ${socket}: allowed are 64 of 0-9 a-f .`, { socket });
+  if (!isNamespace(netns))
+    throw new SmcError("EINVAL", `network namespace ${netns}: allowed are integers > 0`, { netns });
+  if (!isProbe(probe)) throw new SmcError("EINVAL", `probe port ${probe}: allowed are 0 to ${MAX_PORT}`, { probe });
 }
 
 /** What an entry file says; undefined where it is not what an entry of `gid` has to be. */
@@ -60,10 +73,10 @@ function decodeEntry(descriptor: number, gid: string): Entry | undefined {
     return undefined;
   }
   if (typeof value !== "object" || value === null) return undefined;
-  const { version, gid: named, socket, uid } = value as Record<string, unknown>;
+  const { version, gid: named, socket, netns, probe, uid } = value as Record<string, unknown>;
   if (version !== VERSION || named !== gid || typeof socket !== "string" || !SOCKET.test(socket)) return undefined;
-  if (typeof uid !== "number" || !Number.isInteger(uid) || uid < 0 || uid > MAX_UID) return undefined;
-  return { gid, socket };
+  if (!isNamespace(netns) || !isProbe(probe) || !isNumber(uid, 0, MAX_UID)) return undefined;
+  return { gid, socket, netns, probe };
 }
 
 /**
@@ -72,7 +85,7 @@ function decodeEntry(descriptor: number, gid: string): Entry | undefined {
  * Returns: the descriptor that holds the lock; undefined where the name is taken, or a cleaner was at it first.
  * Errors:  Node's and SmcError; nothing is left then.
  */
-export function makeEntry(path: string, { gid, socket }: Entry, shared: boolean): number | undefined {
+export function makeEntry(path: string, { gid, socket, netns, probe }: Entry, shared: boolean): number | undefined {
   let descriptor: number;
   try {
     descriptor = openSync(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, PRIVATE_FILE);
@@ -85,7 +98,8 @@ export function makeEntry(path: string, { gid, socket }: Entry, shared: boolean)
     if (shared) fchmodSync(descriptor, SHARED_FILE);
     // Locked and still there: a cleaner may have come and gone before the lock was ours, and none can from now on.
     if (lockFile(descriptor) && fstatSync(descriptor).nlink > 0) {
-      writeSync(descriptor, `${JSON.stringify({ version: VERSION, gid, socket, uid: process.geteuid?.() })}\n`);
+      const content = { version: VERSION, gid, socket, netns, probe, uid: process.geteuid?.() };
+      writeSync(descriptor, `${JSON.stringify(content)}\n`);
       made = true;
     }
   } finally {

@@ -2,7 +2,7 @@
  * Names under which a listener is entered and looked up: addresses that mean the same to two processes have one name.
  *
  * Owns the naming. Loopback addresses mean something within one network namespace only and carry its number; any other
- * address is taken by value, whoever has it: two listeners with one address are told apart by the match, not by name.
+ * address is taken by value, whoever has it: two listeners with one address in two networks are not told apart by name.
  *
  *   <address>_<port>              a.b.c.d or IPv6, as the 32 digits of its 16 bytes
  *   ns<namespace>-<address>_<port>   a loopback address
@@ -56,6 +56,10 @@ export function keysToEnter(
   }
   return [...keys];
 }
+
+/** Whether a listener is to be found from this network namespace only. */
+export const isLocal = ({ address }: Endpoint, wildcard: Wildcard): boolean =>
+  wildcard === "none" && isLoopback(digits(address));
 
 /** The names under which a client finds who listens at an address. To no address is to localhost, as in the kernel. */
 export function keysToFind({ address, port }: Endpoint, namespace: number): string[] {

@@ -33,12 +33,14 @@ const contactForm = struct("contact", {
   wantedSlot: u8,
   reserved: reserved(7),
   eids: bytes(EID_SIZE * MOST_EIDS),
+  probe: u64be,
 });
 const answerForm = struct("answer", {
   ...meeting,
   refusal: u8,
   gifts: u8,
-  reserved: reserved(20),
+  reached: u8,
+  reserved: reserved(19),
   eids: bytes(EID_SIZE * MOST_EIDS),
 });
 const anyForm = struct("channel frame", { ...head, reserved: reserved(body) });
@@ -67,12 +69,16 @@ export interface ContactFrame extends Meeting {
   /** The processes have nothing in common yet. */
   readonly first: boolean;
   readonly wanted: { readonly gid: bigint; readonly slot: number; readonly generation: number };
+  /** Nonce of a datagram that is on its way to the other stack (probe.ts); 0 for none. */
+  readonly probe: bigint;
 }
 /** What the other stack says. */
 export interface AnswerFrame extends Meeting {
   readonly type: "answer";
   /** 0, or why not. */
   readonly refusal: number;
+  /** The contact's probe has come. */
+  readonly reached: boolean;
 }
 /** Goes with the memfd of an extent of the sender. */
 export interface ExtentFrame {
@@ -115,9 +121,12 @@ export function encodeChannelFrame(frame: ChannelFrame, layout: number): Uint8Ar
       contactForm.encode({ ...rest, ...common, ...flags, ...who, ...packEids(eids) }, out);
       break;
     }
-    case "answer":
-      answerForm.encode({ ...frame, ...common, gifts: frame.gifts ? 1 : 0, ...packEids(frame.eids) }, out);
+    case "answer": {
+      const { gifts, reached, eids, ...rest } = frame;
+      const flags = { gifts: gifts ? 1 : 0, reached: reached ? 1 : 0 };
+      answerForm.encode({ ...rest, ...common, ...flags, ...packEids(eids) }, out);
       break;
+    }
     case "extent":
       extentForm.encode({ ...frame, ...common }, out);
   }
@@ -146,14 +155,15 @@ export function decodeChannelFrame(frame: Uint8Array, layout: number): ChannelFr
         gifts: gifts === 1,
         eids: unpackEids(eidCount, eids),
         wanted: { gid: rest.wantedGid, slot: rest.wantedSlot, generation: rest.wantedGeneration },
+        probe: rest.probe,
       };
     }
     case TYPES.answer: {
-      const { gid, nonce, slot, generation, refusal, gifts, eidCount, eids } = answerForm.decode(frame);
+      const { gid, nonce, slot, generation, refusal, gifts, reached, eidCount, eids } = answerForm.decode(frame);
       if (refusal === REFUSAL.none) checkMeeting("answer", slot, generation, eidCount);
       const known = eidCount <= MOST_EIDS ? eidCount : 0;
       const common = { gid, nonce, slot, generation, refusal, eids: unpackEids(known, eids) };
-      return { type: "answer", ...common, gifts: gifts === 1 };
+      return { type: "answer", ...common, gifts: gifts === 1, reached: reached === 1 };
     }
     case TYPES.extent: {
       const { number, blocks } = extentForm.decode(frame);

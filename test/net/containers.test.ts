@@ -4,6 +4,8 @@
  *
  * Root only; translation of addresses needs nft as well.
  */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { containersMissing, Link, translationMissing } from "../support/namespaces.js";
@@ -123,11 +125,53 @@ when(
 );
 
 for (const maker of ["smcnet", "net"] as const) {
-  const name = "the same with the same ports of the clients, too: nobody gets a byte of CLC";
-  const open = "nothing tells two connections with equal 4-tuples in two networks apart";
-  when(noContainers ?? open, `${name} · server B is ${maker}`, async (context) => {
-    await callTwins(context, maker, PORTS_A);
+  const name = "the same with the same ports of the clients, too: equal 4-tuples are not mixed up";
+  when(noContainers, `${name} · server B is ${maker}`, async (context) => {
+    const carrierB = maker === "smcnet" ? "shm" : "TCP";
+    assert.equal(await callTwins(context, maker, PORTS_A), [["shm"], [carrierB]]);
   });
+}
+
+when(noContainers, "a second address of a server that was met is proven as well", async (context) => {
+  const [inside, outside] = context.link().containers;
+  context.links[0]!.addAddress(0, MASK);
+  const server = context.guests.add("the server", inside);
+  const client = context.guests.add("the client", outside);
+  await server.ask("listen", "smcnet", { ...CALLEE, host: "0.0.0.0" }, "server");
+  for (const host of [SERVER, MASK]) {
+    assert.equal(await client.ask("calls", "smcnet", { ...CALLEE, host }, "client", COUNT), calls("shm", "server"));
+    assert.equal(byNumber(await server.ask("taken", COUNT)), numbered("shm", "client"), host);
+  }
+});
+
+/** Has what listens in `directory` say that it takes probes at another port. */
+function misplaceProbes(directory: string, probe: number): void {
+  const listeners = join(directory, "l");
+  for (const name of readdirSync(listeners, { recursive: true, encoding: "utf8" }).filter((it) => it.includes("/"))) {
+    const entry = join(listeners, name);
+    const told = JSON.parse(readFileSync(entry, "utf8")) as { probe: number };
+    assert.ok(told.probe > 0, "it takes probes");
+    writeFileSync(entry, JSON.stringify({ ...told, probe }));
+  }
+}
+
+for (const [what, probe] of [
+  ["takes none", 0],
+  ["never gets one", 1],
+] as const) {
+  when(
+    noContainers,
+    `a server that cannot be proven to be there, because it ${what}: TCP with every byte right`,
+    async (context) => {
+      const [server, client] = await furnish(context, "A", "smcnet");
+      misplaceProbes(context.guests.directory, probe);
+      for (let round = 0; round < ROUNDS; round++) {
+        assert.equal(await client.ask("calls", "smcnet", CALLEE, "client", COUNT), calls("TCP", "server A"));
+        assert.equal(byNumber(await server.ask("taken", COUNT)), numbered("TCP", "client"));
+      }
+      assert.equal(await client.ask("leftovers"), NOTHING_LEFT);
+    },
+  );
 }
 
 when(

@@ -35,6 +35,9 @@ const ROUNDS = Number(process.env["SMC_TEST_FUZZ"] ?? 200);
 const SERVICE = { address: "127.0.0.1", port: 80 };
 const ME = "a".repeat(32);
 
+/** What is not a name in an entry. */
+const ENTRY = { netns: networkNamespace(), probe: 0 };
+
 interface Scene {
   base: string;
   /** A file elsewhere, which must stay as it is. */
@@ -70,7 +73,8 @@ function anyName(random: Prng): string {
 /** Content: an entry's with one byte changed, or bytes. */
 function anyContent(random: Prng, name: string): Uint8Array {
   if (random.oneIn(3)) return random.fill(Buffer.alloc(random.below(2000)));
-  const text = Buffer.from(JSON.stringify({ version: 1, gid: name.split(".")[0], socket: hex(random, 8), uid: 1 }));
+  const entry = { version: 1, ...ENTRY, gid: name.split(".")[0], socket: hex(random, 8), uid: 1 };
+  const text = Buffer.from(JSON.stringify(entry));
   text[random.below(text.length)] = random.below(256);
   return text.subarray(0, random.oneIn(4) ? random.below(text.length) : text.length);
 }
@@ -144,7 +148,7 @@ test(`${ROUNDS} directories: the living are found, whatever else lies there`, (s
     const living: string[] = [];
     for (let i = random.below(4); i > 0; i--) {
       const gid = `${i}`.repeat(32);
-      held.push(makeEntry(join(folder, `${gid}.${round}`), { gid, socket: hex(random, 64) }, false)!);
+      held.push(makeEntry(join(folder, `${gid}.${round}`), { ...ENTRY, gid, socket: hex(random, 64) }, false)!);
       living.push(gid);
     }
     if (random.oneIn(3)) utimesSync(folder, random.below(2 ** 32), random.below(2 ** 32));

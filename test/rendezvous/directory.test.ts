@@ -19,6 +19,7 @@ import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { SmcError } from "../../src/errors.js";
+import { networkNamespace } from "../../src/host/files.js";
 import { loadLibc } from "../../src/host/libc.js";
 import type { Endpoint } from "../../src/rendezvous/address.js";
 import { ListenerDirectory } from "../../src/rendezvous/directory.js";
@@ -34,6 +35,9 @@ const SOCKET = "50c4e7.0";
 /** A gid that says who it is. */
 const gidOf = (who: number): string => who.toString(16).padStart(32, "0");
 const ME = gidOf(0xabc);
+
+/** What every listener of this network namespace says that takes no probes. */
+const HERE = { netns: networkNamespace(), probe: 0 };
 
 interface Place {
   path: string;
@@ -90,8 +94,8 @@ test("two processes find each other's listeners and not their own", async ({ pat
   assert.equal(mine.find(SERVICE), []);
   assert.ok(await peer.ask("enter", SERVICE, "none"));
   assert.ok(mine.enter(at(81), "none", SOCKET) !== undefined);
-  assert.equal(mine.find(SERVICE), [{ gid: peer.gid, socket: "50c4e7.1" }]);
-  assert.equal(await peer.ask("find", at(81)), [{ gid: ME, socket: SOCKET }]);
+  assert.equal(mine.find(SERVICE), [{ ...HERE, gid: peer.gid, socket: "50c4e7.1" }]);
+  assert.equal(await peer.ask("find", at(81)), [{ ...HERE, gid: ME, socket: SOCKET }]);
   assert.equal([mine.find(at(81)), await peer.ask("find", SERVICE)], [[], []]);
   await peer.kill();
 });
@@ -164,6 +168,22 @@ test("loopback listeners of another network namespace are not found, others are"
     ["127.0.0.1", "::1", NETWORK].map((address) => mine.find(at(80, address)).length),
     [0, 0, 1],
   );
+  assert.equal(
+    mine.find(at(80, NETWORK)),
+    [{ gid: gidOf(1), socket: SOCKET, netns: 1, probe: 0 }],
+    "with their namespace",
+  );
+});
+
+test("a listener's port for probes is told with it; one that is none is refused", ({ mine, other }) => {
+  const one = other(1);
+  one.enter(at(80, NETWORK), "none", SOCKET, 65_535);
+  assert.is(mine.find(at(80, NETWORK))[0]!.probe, 65_535);
+  for (const probe of [-1, 65_536, 0.5])
+    assert.throws(
+      () => one.enter(SERVICE, "none", SOCKET, probe),
+      (error: unknown) => error instanceof SmcError && error.code === "EINVAL",
+    );
 });
 
 test("close takes all entries out, and ends entering and finding", (place) => {

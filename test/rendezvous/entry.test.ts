@@ -30,8 +30,8 @@ interface Folder {
 }
 
 const GID = "0123456789abcdef0123456789abcdef";
-const ENTRY: Entry = { gid: GID, socket: "50c4e7.0" };
-const VALID = { version: 1, gid: GID, socket: "50c4e7.0", uid: 1000 };
+const ENTRY: Entry = { gid: GID, socket: "50c4e7.0", netns: 4026531840, probe: 40_000 };
+const VALID = { version: 1, ...ENTRY, uid: 1000 };
 
 /** The descriptor of a file that is locked and holds `content`, as an entry is. */
 function plant(path: string, content: string): number {
@@ -93,15 +93,14 @@ test("a name that is taken is not taken over", ({ path, folder }) => {
 });
 
 test("fields that are as they should be make an entry, unknown ones do no harm", ({ path }) => {
-  for (const [changed, socket] of [
-    [{}, ENTRY.socket],
-    [{ socket: "0" }, "0"],
-    [{ socket: "a".repeat(64) }, "a".repeat(64)],
-    [{ uid: 0 }, ENTRY.socket],
-    [{ uid: 0xffffffff }, ENTRY.socket],
-    [{ later: [1, { two: 3 }] }, ENTRY.socket],
-  ] as const)
-    assert.equal(readAs(path, JSON.stringify({ ...VALID, ...changed })), { gid: GID, socket }, JSON.stringify(changed));
+  const said: Partial<Entry>[] = [
+    ...[{}, { socket: "0" }, { socket: "a".repeat(64) }],
+    ...[{ netns: 1 }, { netns: Number.MAX_SAFE_INTEGER }, { probe: 0 }, { probe: 65_535 }],
+  ];
+  for (const some of said)
+    assert.equal(readAs(path, JSON.stringify({ ...VALID, ...some })), { ...ENTRY, ...some }, JSON.stringify(some));
+  for (const other of [{ uid: 0 }, { uid: 0xffffffff }, { later: [1, { two: 3 }] }])
+    assert.equal(readAs(path, JSON.stringify({ ...VALID, ...other })), ENTRY, JSON.stringify(other));
 });
 
 test("any field that is not as it should be makes it no entry", ({ path }) => {
@@ -109,6 +108,8 @@ test("any field that is not as it should be makes it no entry", ({ path }) => {
     version: [0, 2, "1", null, undefined, 1.5],
     gid: [GID.toUpperCase(), GID.slice(1), `${GID}0`, "f".repeat(32), "", 1, null, undefined, [GID]],
     socket: ["", ".", "..", ".a", "../a", "a/b", "a\0", "A", "g", "a\n", "a".repeat(65), 1, null, undefined, ["a"], {}],
+    netns: [0, -1, 0.5, 2 ** 53, "1", null, undefined, [1], {}],
+    probe: [-1, 0.5, 65_536, "1", null, undefined, [1], {}],
     uid: [-1, 0.5, 0x1_0000_0000, "0", null, undefined, Number.NaN],
   };
   for (const [field, values] of Object.entries(wrong))

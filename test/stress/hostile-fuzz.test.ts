@@ -104,6 +104,8 @@ lies(`${CHANNELS} channels with mutated frames and any descriptors`, async (scen
   }
 });
 
+/** What an entry says of where it listens. */
+const HERE = { netns: networkNamespace(), probe: 0 };
 const HEX = "0123456789abcdef";
 const hex = (random: Prng, digits: number): string =>
   Array.from({ length: digits }, () => random.pick([...HEX])).join("");
@@ -119,7 +121,7 @@ function anyName(random: Prng): string {
 
 /** What an entry says: as it should be but for some fields, or mutated, or nothing like it. */
 function anyContent(gid: string, socket: string, random: Prng): Buffer {
-  const fields: Record<string, unknown> = { version: 1, gid, socket, uid: process.geteuid!() };
+  const fields: Record<string, unknown> = { version: 1, gid, socket, ...HERE, uid: process.geteuid!() };
   const strange = [undefined, null, -1, 2 ** 53, 1.5, "", "..", "../x", "/etc/passwd", {}, [], "a".repeat(300), true];
   if (random.oneIn(2)) fields[random.pick(Object.keys(fields))] = random.pick(strange);
   const text = Buffer.from(JSON.stringify(fields));
@@ -240,7 +242,7 @@ lies(
     mkdirSync(join(scene.directory, "l", key!));
     const entry = made(openSync(join(scene.directory, "l", key!, `${gid}.1`), "wx+"));
     assert.ok(lockFile(entry));
-    writeSync(entry, JSON.stringify({ version: 1, gid, socket: gid, uid: process.geteuid!() }));
+    writeSync(entry, JSON.stringify({ version: 1, gid, socket: gid, ...HERE, uid: process.geteuid!() }));
     const seen = await scene.victim.ask<Seen>({ name: "dial", port });
     assert.equal([seen.mode, seen.bytes, seen.errors], ["TCP", 6, []]);
     // A peer that goes makes the victim clear away what the dead have left; the link is such a thing.

@@ -3,7 +3,9 @@
  *
  * Owns its entry and its unix socket. Tells of each contact that comes; what is answered is the test's.
  */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
 import { LAYOUT_VERSION } from "../../assembly/shared/layout.js";
 import { duplicate, receiveFrame } from "../../src/host/unix-socket.js";
 import { ListenerDirectory } from "../../src/rendezvous/directory.js";
@@ -60,6 +62,16 @@ export class HostileListener {
     return this;
   }
 
+  /** Lies about where it listens; to be called before anybody has looked. */
+  pretend(lie: { readonly netns: number; readonly probe: number }): void {
+    const listeners = this.#directory!.at("l");
+    for (const name of readdirSync(listeners, { recursive: true, encoding: "utf8" })) {
+      if (!name.includes(`/${this.#name}.`)) continue;
+      const entry = join(listeners, name);
+      writeFileSync(entry, JSON.stringify({ ...JSON.parse(readFileSync(entry, "utf8")), ...lie }));
+    }
+  }
+
   async #take(accepted: Socket): Promise<void> {
     const { fd } = (accepted as unknown as { _handle: { fd: number } })._handle;
     const socket = made(duplicate(fd));
@@ -79,6 +91,7 @@ export class HostileListener {
     const { gid, slot, generation } = this;
     const honest: AnswerFrame = {
       ...{ type: "answer", gid, nonce: frame.nonce, slot, generation, eids: ["SMCNET"], refusal: 0, gifts: true },
+      reached: true,
       ...change,
     };
     return encodeChannelFrame(honest, LAYOUT_VERSION);

@@ -66,8 +66,12 @@ class Plain {
   }
 }
 
-/** The victim connects to a plain server at whose address a liar says that it listens. */
-async function meetLiar(scene: Scene, answer: (listener: HostileListener, asked: Asked) => void) {
+/** The victim connects to a plain server at whose address a liar says that it listens; `lie`: also where. */
+async function meetLiar(
+  scene: Scene,
+  answer: (listener: HostileListener, asked: Asked) => void,
+  lie?: Parameters<HostileListener["pretend"]>[0],
+) {
   const plain = new Plain();
   const port = await plain.listen();
   let contacts = 0;
@@ -76,6 +80,7 @@ async function meetLiar(scene: Scene, answer: (listener: HostileListener, asked:
     answer(listener, asked);
   });
   await listener.enter(scene.directory, port);
+  if (lie !== undefined) listener.pretend(lie);
   const seen = await scene.victim.ask<Seen>({ name: "dial", port });
   await listener.close();
   await plain.close();
@@ -134,6 +139,39 @@ lies("a client that gets any wrong answer, or none, goes on as TCP without a byt
     closeMade();
   }
 });
+
+lies(
+  "a listener of another network namespace hears of a connection only if it says that a probe has come",
+  async (scene) => {
+    for (const [probe, reached, asked, told] of [
+      [0, true, 0, 0],
+      [1, false, 1, 0],
+      [1, true, 1, 1],
+    ] as const) {
+      let box = -1;
+      let slot = -1;
+      const { seen, contacts, got } = await meetLiar(
+        scene,
+        (listener, contact) => {
+          assert.is.not(contact.frame.probe, 0n);
+          ({ box } = contact);
+          ({ slot } = listener);
+          sendRaw(contact.socket, listener.answer(contact, { reached }), [bellPair()[0], sealedMemfd(BOX_BYTES)]);
+          sendRaw(contact.bell, Buffer.of(1));
+        },
+        { netns: 1, probe },
+      );
+      const name = `probe ${probe}, reached ${reached}`;
+      assert.equal([seen.mode, seen.bytes, seen.errors], ["TCP", WORDS.length, []], name);
+      assert.is(got.toString(), WORDS, name);
+      assert.is(contacts, asked, name);
+      const begun = Buffer.alloc(4);
+      if (contacts > 0) readSync(box, begun, 0, 4, BOX_DESK + DESK_INTENTS + 8 * slot);
+      assert.is(begun.readUInt32LE(), told, `${name}: what it was told of`);
+      closeMade();
+    }
+  },
+);
 
 /** Says of every claim on the victim's desk that it is matched, until `over`. */
 async function matchAll({ bell, box }: Asked, over: () => boolean): Promise<number> {

@@ -127,6 +127,7 @@ export class HostilePeer {
     const wanted = { gid: ofProcess, slot: ofStack, generation: since };
     const frame: ContactFrame = {
       ...{ type: "contact", gid, nonce, slot, generation, eids: ["SMCNET"], first: true, gifts: true, wanted },
+      probe: 0n,
       ...change,
     };
     return encodeChannelFrame(frame, LAYOUT_VERSION);

@@ -78,7 +78,10 @@ function wrongContacts(target: Target): Record<string, Uint8Array> {
     "an earlier stack wanted": changed({ wanted: { ...target, generation: target.generation + 1 } }),
     "320 zeros": new Uint8Array(320),
     "an answer": encodeChannelFrame(
-      { ...{ type: "answer", gid, nonce: 1n, slot: 1, generation: 1, eids: ["SMCNET"] }, refusal: 0, gifts: true },
+      {
+        ...{ type: "answer", gid, nonce: 1n, slot: 1, generation: 1, eids: ["SMCNET"] },
+        ...{ refusal: 0, gifts: true, reached: true },
+      },
       LAYOUT_VERSION,
     ),
   };

@@ -30,6 +30,7 @@ const CONTACT: ContactFrame = {
   first: true,
   gifts: true,
   wanted: { gid: 0x4142_4344_4546_4748n, generation: 0x515253, slot: 0x21 },
+  probe: 0x6162_6364_6566_6768n,
 };
 const ANSWER: AnswerFrame = {
   type: "answer",
@@ -40,6 +41,7 @@ const ANSWER: AnswerFrame = {
   eids: [],
   refusal: REFUSAL.none,
   gifts: false,
+  reached: true,
 };
 const EXTENT: ExtentFrame = { type: "extent", number: 0x3f, blocks: 0x0400 };
 
@@ -53,9 +55,11 @@ const GOLDEN: readonly [frame: ChannelFrame, start: readonly string[]][] = [
       "534d434e4554",
       "00".repeat(26),
       "41".repeat(32),
+      "00".repeat(32 * 6),
+      "6162636465666768",
     ],
   ],
-  [ANSWER, ["534d4355 01 02 0203  1112131415161718  2122232425262728  00000001 00 00 00 00"]],
+  [ANSWER, ["534d4355 01 02 0203  1112131415161718  2122232425262728  00000001 00 00 00 00 01"]],
   [EXTENT, ["534d4355 01 03 0203  3f 00 0400"]],
 ];
 
@@ -63,10 +67,10 @@ const GOLDEN: readonly [frame: ChannelFrame, start: readonly string[]][] = [
 const SILENT: Readonly<Record<ChannelFrame["type"], readonly (readonly [number, number])[]>> = {
   contact: [
     [45, 52],
-    [308, 320],
+    [316, 320],
   ],
   answer: [
-    [32, 52],
+    [33, 52],
     [308, 320],
   ],
   extent: [
@@ -119,10 +123,10 @@ function anyFrame(prng: Prng): ChannelFrame {
   switch (prng.below(3)) {
     case 0: {
       const wanted = { gid: u64(prng), generation: prng.u32(), slot: prng.below(256) };
-      return { type: "contact", ...meeting, first: prng.oneIn(2), wanted };
+      return { type: "contact", ...meeting, first: prng.oneIn(2), wanted, probe: u64(prng) };
     }
     case 1:
-      return { type: "answer", ...meeting, refusal: prng.below(256) };
+      return { type: "answer", ...meeting, refusal: prng.below(256), reached: prng.oneIn(2) };
     default:
       return { type: "extent", number: prng.below(256), blocks: prng.below(65_536) };
   }
@@ -236,6 +240,8 @@ rules("a value that does not fit is refused before anything is sent", () => {
     { ...CONTACT, slot: -1 },
     { ...CONTACT, wanted: { ...CONTACT.wanted, slot: 256 } },
     { ...CONTACT, wanted: { ...CONTACT.wanted, gid: 1n << 64n } },
+    { ...CONTACT, probe: 1n << 64n },
+    { ...CONTACT, probe: -1n },
     { ...ANSWER, refusal: 256 },
     { ...ANSWER, generation: 0.5 },
     { ...EXTENT, number: 256 },
