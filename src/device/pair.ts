@@ -258,13 +258,12 @@ export class Pair {
     return bytes;
   }
 
-  /** Has the pair's channel and doors to this thread; false where it is over, or where another thread does not let go of it. */
+  /** Has the pair's channel and doors to this thread; false where another thread does not let go of it. */
   lock(): boolean {
     const { abi, table, libc, slot, generation } = this.#host;
     const alive = (other: number, of: number): boolean => (abi.stackGeneration(other) & 0xffffff) === of;
     for (let tries = 0; tries < LOCK_TRIES; tries++) {
       if (table.lock(this.index, slot, generation & 0xffffff, alive)) return true;
-      if (table.phase(this.index) === "dead") return false;
       libc.yieldCpu();
     }
     return false;
@@ -275,7 +274,7 @@ export class Pair {
     table.unlock(this.index, slot, generation & 0xffffff);
   }
 
-  /** Extent `number` of the peer, if need be after looking at what it has sent. */
+  /** Extent `number` of the peer, if need be after looking at what it has sent, also before it ended. */
   peerExtent(number: number): number | undefined {
     const { table } = this.#host;
     return table.peerExtent(this.index, number) ?? (this.#receive() ? table.peerExtent(this.index, number) : undefined);
@@ -289,8 +288,7 @@ export class Pair {
       const frame = new Uint8Array(CONTACT_FRAME_SIZE);
       for (let i = 0; i < EXTENT_NUMBERS; i++) {
         const received = receiveFrame(table.channel(this.index), frame);
-        if (received === "empty") break;
-        if (received === "closed") return false;
+        if (received === "empty" || received === "closed") break;
         try {
           this.#take(frame.subarray(0, received.length), received.descriptors);
         } finally {

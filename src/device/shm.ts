@@ -60,12 +60,14 @@ export class ShmDevice implements SmcdDevice {
 class ShmPath implements SmcdPath {
   readonly #abi: Abi;
   readonly #stack: number;
-  /** The stack in every pair of now. */
+  /** The stack in every pair of now that is not over. */
   readonly #doors: () => readonly Door[];
   /** In the pair of our own buffers. */
   readonly #door: Door;
   /** In the pair of the attached buffer, once it is another. */
   #other: Door | undefined;
+  /** Until the peer's buffer is attached, every pair it may lie in: a peer that ends right after its Confirm leaves it there. */
+  #kept: readonly Door[] = [];
   readonly #random: Randomness;
   readonly #mostConnections: number;
 
@@ -92,6 +94,14 @@ class ShmPath implements SmcdPath {
   hold(change: 1 | -1): void {
     this.#door.hold(change);
     this.#other?.hold(change);
+    if (change === 1) this.#keep(this.#doors());
+    else this.#keep([]);
+  }
+
+  #keep(doors: readonly Door[]): void {
+    for (const { pair } of doors) pair.stand(1);
+    for (const { pair } of this.#kept) pair.stand(-1);
+    this.#kept = doors;
   }
 
   register(slot: number, bytes: number): RegisteredDmb | undefined {
@@ -127,8 +137,14 @@ class ShmPath implements SmcdPath {
   }
 
   attach(token: bigint): number | undefined {
+    const index = this.#attachAny(token);
+    this.#keep([]);
+    return index;
+  }
+
+  #attachAny(token: bigint): number | undefined {
     const number = Number((token >> NUMBER_SHIFT) & NUMBER_MASK);
-    for (const door of this.#doors()) {
+    for (const door of new Set([...this.#kept, ...this.#doors()])) {
       const extent = door.pair.peerExtent(number);
       const index = extent === undefined ? undefined : this.#attach(door, extent, token);
       if (index === undefined) continue;
