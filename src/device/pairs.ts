@@ -67,16 +67,21 @@ export class Pairs {
 
   /** The stack with this identity, if it was met and can see what we announce. */
   find(gid: bigint, slot: number, generation: number): Door | undefined {
-    for (const door of this.findAll(gid, slot, generation)) if (door.pair.acknowledged) return door;
+    for (const pair of this.#pairs.values()) {
+      const door = pair.gid === gid && pair.acknowledged ? pair.door(slot, generation) : undefined;
+      if (door !== undefined) return door;
+    }
     return undefined;
   }
 
   /** A stack that was met, in every pair: there are several where both processes made first contact at the same time. */
-  *findAll(gid: bigint, slot: number, generation: number): Iterable<Door> {
-    for (const pair of this) {
+  findAll(gid: bigint, slot: number, generation: number): Door[] {
+    const doors: Door[] = [];
+    for (const pair of this.#pairs.values()) {
       const door = pair.gid === gid ? pair.door(slot, generation) : undefined;
-      if (door !== undefined) yield door;
+      if (door !== undefined) doors.push(door);
     }
+    return doors;
   }
 
   /**

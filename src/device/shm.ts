@@ -41,12 +41,11 @@ export class ShmDevice implements SmcdDevice {
 
   toward(gid: bigint, gidExt: bigint | undefined): SmcdPath | undefined {
     if (gidExt === undefined) return undefined;
-    const doors = (): Door[] =>
-      [...this.#pairs.findAll(gid, Number(gidExt & 0xffn), Number((gidExt >> 8n) & 0xffffffn))].sort(
-        (one, other) => Number(other.pair.acknowledged) - Number(one.pair.acknowledged),
-      );
+    const [slot, generation] = [Number(gidExt & 0xffn), Number((gidExt >> 8n) & 0xffffffn)];
+    const doors = (): Door[] => this.#pairs.findAll(gid, slot, generation);
+    const known = doors();
     // What lies in a pair that the peer has acknowledged, it can attach.
-    const [door] = doors();
+    const door = known.find(({ pair }) => pair.acknowledged) ?? known[0];
     return door && new ShmPath(this.#abi, this.#stack, door, doors, this.#random, this.#mostConnections);
   }
 }
@@ -144,7 +143,8 @@ class ShmPath implements SmcdPath {
 
   #attachAny(token: bigint): number | undefined {
     const number = Number((token >> NUMBER_SHIFT) & NUMBER_MASK);
-    for (const door of new Set([...this.#kept, ...this.#doors()])) {
+    const kept = this.#kept;
+    for (const door of [...kept, ...this.#doors().filter((now) => !kept.includes(now))]) {
       const extent = door.pair.peerExtent(number);
       const index = extent === undefined ? undefined : this.#attach(door, extent, token);
       if (index === undefined) continue;

@@ -16,6 +16,8 @@ export class Announcement {
   #matched = false;
   #over = false;
   #engaged = true;
+  /** Known since the claim. */
+  localAddress: string | undefined;
   /** Set by whoever waits for the match; called at most once, in a later turn. */
   onMatch: (() => void) | undefined;
 
@@ -37,6 +39,7 @@ export class Announcement {
     if (this.#claim !== undefined || this.#over) return this.#claim !== undefined;
     const ends = endpointsOf(this.#handle);
     if (ends === undefined) return false;
+    this.localAddress = ends.local.address;
     this.#claim = this.#stack.rendezvous.claim(ends.local, ends.peer, this.#intent, () => {
       this.#matched = true;
       this.onMatch?.();

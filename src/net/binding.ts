@@ -138,3 +138,10 @@ export function endpointsOf(handle: TcpHandle): { local: Endpoint; peer: Endpoin
   if (handle.getsockname(local) !== 0 || handle.getpeername(peer) !== 0) return undefined;
   return { local: local as Endpoint, peer: peer as Endpoint };
 }
+
+/** Address of its own end, empty when it has none. */
+export function localAddressOf(handle: TcpHandle): string {
+  const local: AddressOut = {};
+  handle.getsockname(local);
+  return local.address ?? "";
+}

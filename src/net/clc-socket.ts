@@ -4,7 +4,7 @@
  * Owns the handle's `onread` until it is given back. Keeps count of what it read and wrote, so that a socket that goes on
  * as TCP can leave it out of its own counts.
  */
-import type { EngineBinding, TcpHandle } from "./binding.js";
+import { type EngineBinding, localAddressOf, type TcpHandle } from "./binding.js";
 
 /** libuv's end of file. */
 const UV_EOF = -4095;
@@ -18,6 +18,8 @@ export interface ClcSocketPort {
 
 export class ClcSocket {
   readonly tcp: TcpHandle;
+  /** Empty when the handle is connected no more. */
+  readonly localAddress: string;
   readonly #engine: EngineBinding;
   readonly #ownBuffer: () => Uint8Array | undefined;
   #port: ClcSocketPort | undefined;
@@ -26,11 +28,15 @@ export class ClcSocket {
   #bytesRead = 0;
   #bytesWritten = 0;
 
-  /** Takes: ownBuffer, where a socket with the `onread` option has its handle put what it reads. */
-  constructor(engine: EngineBinding, tcp: TcpHandle, ownBuffer: () => Uint8Array | undefined = () => undefined) {
+  /**
+   * Takes: localAddress, as far as it is known already; ownBuffer, where a socket with the `onread` option has its handle put
+   *        what it reads.
+   */
+  constructor(engine: EngineBinding, tcp: TcpHandle, localAddress?: string, ownBuffer?: () => Uint8Array | undefined) {
     this.#engine = engine;
     this.tcp = tcp;
-    this.#ownBuffer = ownBuffer;
+    this.localAddress = localAddress ?? localAddressOf(tcp);
+    this.#ownBuffer = ownBuffer ?? (() => undefined);
     // An accepted handle has none yet; the engine aborts on anything but a function.
     this.#onread = typeof tcp.onread === "function" ? tcp.onread : () => {};
   }

@@ -168,7 +168,7 @@ function negotiate(
   };
   const ownBuffer = (): Uint8Array | undefined =>
     (socket as unknown as Record<symbol, Uint8Array | null>)[engine.userBuffer] ?? undefined;
-  const clcSocket = new ClcSocket(engine, handle, ownBuffer);
+  const clcSocket = new ClcSocket(engine, handle, announcement?.localAddress, ownBuffer);
   const negotiation = new Negotiation(context, "client", clcSocket, options, {
     smc(upgraded) {
       done();

@@ -8,7 +8,6 @@ import type { LocalDevice, LocalOffer } from "../clc/agreement.js";
 import { prefixesOf } from "../clc/prefix.js";
 import { allowsVersion1, type SmcOptions } from "../config.js";
 import type { Stack } from "../stack.js";
-import type { TcpHandle } from "./binding.js";
 
 /** Only SMC-R has one to tell. */
 const NO_PEER_ID = new Uint8Array(8);
@@ -29,11 +28,8 @@ function prefixesFor(address: string): LocalOffer["prefixes"] {
 
 const offers = new WeakMap<SmcOptions, Map<string, LocalOffer>>();
 
-/** The offer for a connection. */
-export function localOffer(stack: Stack, options: SmcOptions, tcp: TcpHandle): LocalOffer {
-  const local: { address?: string } = {};
-  tcp.getsockname(local);
-  const address = local.address ?? "";
+/** The offer for a connection with this local address, which may be empty. */
+export function localOffer(stack: Stack, options: SmcOptions, address: string): LocalOffer {
   let known = offers.get(options);
   if (known === undefined || known.size >= MOST_ADDRESSES) {
     known = new Map();

@@ -82,7 +82,7 @@ export class Negotiation {
     this.#options = options;
     this.#port = port;
     this.#establishment = new Establishment(stack, options);
-    const offer = localOffer(stack, options, clcSocket.tcp);
+    const offer = localOffer(stack, options, clcSocket.localAddress);
     this.#machine = (
       role === "client" ? running(reduceClient, clientHandshake(offer)) : running(reduceServer, serverHandshake(offer))
     ) as Machine;
@@ -98,6 +98,7 @@ export class Negotiation {
   start(): void {
     this.#onTalk = undefined;
     this.#read();
+    this.#context.stack.arrived();
     this.#feed({ type: "start" });
   }
 

@@ -171,7 +171,7 @@ class Listener {
     const { claimWaitMs, negotiateAlways } = this.#options;
     let negotiation: Negotiation | undefined;
     const decided = (matched: boolean): void => {
-      if (matched || negotiateAlways) (negotiation ?? this.#negotiation(client)).start();
+      if (matched || negotiateAlways) (negotiation ?? this.#negotiation(client, ends.local.address)).start();
       else if (negotiation !== undefined) negotiation.giveUp();
       else this.#plain(client, this.#context.noPeer);
     };
@@ -181,7 +181,7 @@ class Listener {
       return;
     }
     // While it waits it listens: a client that talks first is plain, and its bytes are kept for the application.
-    negotiation = this.#negotiation(client, () => found.cancel());
+    negotiation = this.#negotiation(client, ends.local.address, () => found.cancel());
     negotiation.listenFor(() => found.settle());
   }
 
@@ -191,7 +191,7 @@ class Listener {
   }
 
   /** A handshake for an accepted connection, not begun; counted as under way until it ends. */
-  #negotiation(client: TcpHandle, onCancel?: () => void): Negotiation {
+  #negotiation(client: TcpHandle, localAddress: string, onCancel?: () => void): Negotiation {
     const context = this.#context;
     const { engine } = context;
     const cancel = (): void => {
@@ -199,7 +199,7 @@ class Listener {
       negotiation.cancel();
       client.close();
     };
-    const negotiation = new Negotiation(context, "server", new ClcSocket(engine, client), this.#options, {
+    const negotiation = new Negotiation(context, "server", new ClcSocket(engine, client, localAddress), this.#options, {
       smc: (handle) => {
         this.#underWay.delete(cancel);
         const { connection } = handle;

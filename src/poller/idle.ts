@@ -12,7 +12,7 @@
 const MAX_SKIP = 1024;
 
 /** The same after the first time that the CPU was crowded, at least. */
-const LEAST_CROWD_SKIP = 64;
+const LEAST_CROWD_SKIP = 8;
 
 /** The longest budget, as a multiple of the configured one; also the mean gap above which spinning does not pay. */
 const MAX_STRETCH = 8;

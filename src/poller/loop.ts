@@ -51,8 +51,8 @@ const YIELD_TAKEN_MS = 0.008;
 const TAKEN_YIELD = 2;
 const CROWDED = 4;
 
-/** Leaving a crowded CPU has not helped if the next one is crowded so soon, in ms, so many times in a row. */
-const CROWDED_AGAIN_MS = 10;
+/** Leaving a crowded CPU has not helped if the next one is crowded after so few yields, so many times in a row. */
+const CROWDED_AGAIN_YIELDS = 16;
 const MOST_TIMES_LEFT = 4;
 
 export class PollLoop {
@@ -76,7 +76,7 @@ export class PollLoop {
   #emptyTurns = 0;
   #crowd = 0;
   #timesLeft = 0;
-  #leftAt = Number.NEGATIVE_INFINITY;
+  #yieldsSinceLeft = 0;
   #recheck: NodeJS.Timeout | undefined;
   readonly #turn: () => void;
   readonly #notified: () => void;
@@ -112,7 +112,7 @@ export class PollLoop {
     if (change === 1) this.#schedule();
   }
 
-  /** A connection that keeps the process alive came (+1) or went (-1): only for those the loop spins. */
+  /** A connection that keeps the process alive came (+1) or went (-1): only for those the loop begins to spin. */
   ref(change: 1 | -1): void {
     this.#refs += change;
   }
@@ -217,7 +217,9 @@ export class PollLoop {
     if (this.#policy.spinning) {
       const now = performance.now();
       this.#counters.busyPollTurns++;
-      if (this.#refs > 0 && this.#policy.idle(now * 1000)) {
+      // After the last connection the episode runs to its end: where they are short, the next one comes soon.
+      const awaits = this.#refs > 0 || this.#live === 0;
+      if (awaits && this.#policy.idle(now * 1000)) {
         if (++this.#emptyTurns <= POLITE_AFTER_TURNS || this.#yield(now)) {
           this.#schedule();
           return;
@@ -238,13 +240,14 @@ export class PollLoop {
    */
   #yield(now: number): boolean {
     this.#port.yieldCpu();
+    this.#yieldsSinceLeft++;
     // The scheduler does not let the other run at each yield: on a shared CPU about every second one is taken.
     if (performance.now() - now > YIELD_TAKEN_MS) this.#crowd += TAKEN_YIELD;
     else if (this.#crowd > 0) this.#crowd--;
     if (this.#crowd < CROWDED) return true;
     this.#crowd = 0;
-    this.#timesLeft = now - this.#leftAt < CROWDED_AGAIN_MS ? this.#timesLeft + 1 : 0;
-    this.#leftAt = now;
+    this.#timesLeft = this.#yieldsSinceLeft <= CROWDED_AGAIN_YIELDS ? this.#timesLeft + 1 : 0;
+    this.#yieldsSinceLeft = 0;
     if (this.#timesLeft === MOST_TIMES_LEFT) {
       this.#timesLeft = 0;
       return false;

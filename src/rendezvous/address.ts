@@ -1,23 +1,33 @@
 /**
  * IP addresses as 16 bytes: IPv4 as ::ffff:a.b.c.d. What keys of the rendezvous are made of.
  */
-import { isIPv4 } from "node:net";
-
 /** One end of a TCP connection. */
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
 }
 
+const DOT = 0x2e;
+const ZERO = 0x30;
+
+/** Four numbers with dots between them. Once or more a connection: makes no garbage. */
 function writeIPv4(text: string, view: DataView, offset: number): void {
-  const parts = text.split(".");
-  for (let i = 0; i < 4; i++) view.setUint8(offset + i, Number(parts[i]));
+  let value = 0;
+  let part = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === DOT) {
+      value = (value << 8) | part;
+      part = 0;
+    } else part = part * 10 + code - ZERO;
+  }
+  view.setUint32(offset, (value << 8) | part);
 }
 
 /** Writes `text`, a valid IP address without brackets; a zone id is ignored. */
 export function writeAddress(text: string, view: DataView, offset: number): void {
-  for (let i = 0; i < 16; i++) view.setUint8(offset + i, 0);
-  if (isIPv4(text)) {
+  for (let i = 0; i < 16; i += 4) view.setUint32(offset + i, 0);
+  if (!text.includes(":")) {
     view.setUint16(offset + 10, 0xffff);
     writeIPv4(text, view, offset + 12);
     return;

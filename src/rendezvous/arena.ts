@@ -91,6 +91,13 @@ interface Client extends Desk {
   gone(): boolean;
 }
 
+const outsider = (neighbour: Neighbour): Client => ({
+  desk: neighbour.desk,
+  pair: neighbour.pair,
+  nudge: () => neighbour.nudge(CONTROL_RENDEZVOUS),
+  gone: () => neighbour.gone,
+});
+
 interface WaitingAcceptor {
   /** The 4-tuple's key, ready to be looked up again. */
   readonly key: Uint32Array;
@@ -126,9 +133,12 @@ interface IntentLine {
 export class ArenaRendezvous {
   readonly #host: RendezvousHost;
   readonly #desk: number;
-  readonly #lines = new Map<string, IntentLine>();
+  readonly #lines = new Map<number, IntentLine>();
   readonly #claims = new Set<OpenClaim>();
   readonly #waiting = new Set<WaitingAcceptor>();
+  /** Clients of this process by slot, and of others by what was met. */
+  readonly #inmates: (Client | undefined)[] = [];
+  readonly #outsiders = new WeakMap<Neighbour, Client>();
   /** By desk: the newest intent that was waited for in vain. */
   readonly #inVain = new Map<number, number>();
 
@@ -161,7 +171,7 @@ export class ArenaRendezvous {
     const ends = acceptors.map((acceptor) => this.#begin(acceptor));
     let open = true;
     return {
-      desks: [...new Map(acceptors.map(({ desk, pair }) => [desk, { desk, pair }])).values()],
+      desks: acceptors.filter(({ desk }, i) => acceptors.findIndex((other) => other.desk === desk) === i),
       close: () => {
         if (!open) return;
         open = false;
@@ -196,7 +206,7 @@ export class ArenaRendezvous {
     const { desk, pair, number } = acceptor;
     pair?.stand(1);
     const sequence = abi.intentBegin(desk, number);
-    const name = `${desk}/${number}`;
+    const name = desk * STACK_CAPACITY + number;
     const line = this.#lines.get(name) ?? { acceptor, open: new Set() };
     this.#lines.set(name, line);
     line.open.add(sequence);
@@ -282,28 +292,27 @@ export class ArenaRendezvous {
     return { settle, cancel: () => void this.#drop(waiting) };
   }
 
-  /** Everybody that may have announced itself to us. */
+  /** Everybody that may have announced itself to us. Asked for each connection, so those who stay are not made anew. */
   #clients(): Client[] {
     const { abi, neighbourhood } = this.#host;
     const clients: Client[] = [];
-    for (let slot = 0; slot < STACK_CAPACITY; slot++) {
-      if (abi.stackGeneration(slot) !== 0)
-        clients.push({
-          desk: abi.stackDesk(slot),
-          pair: undefined,
-          nudge: () => this.#host.nudge(slot),
-          // Whoever finds a dead stack of this process closes its intents.
-          gone: () => false,
-        });
+    for (let slot = 0; slot < STACK_CAPACITY; slot++)
+      if (abi.stackGeneration(slot) !== 0) clients.push((this.#inmates[slot] ??= this.#inmate(slot)));
+    for (const neighbour of neighbourhood?.clients() ?? []) {
+      let client = this.#outsiders.get(neighbour);
+      if (client === undefined) {
+        client = outsider(neighbour);
+        this.#outsiders.set(neighbour, client);
+      }
+      clients.push(client);
     }
-    for (const neighbour of neighbourhood?.clients() ?? [])
-      clients.push({
-        desk: neighbour.desk,
-        pair: neighbour.pair,
-        nudge: () => neighbour.nudge(CONTROL_RENDEZVOUS),
-        gone: () => neighbour.gone,
-      });
     return clients;
+  }
+
+  #inmate(slot: number): Client {
+    const nudge = (): void => this.#host.nudge(slot);
+    // Whoever finds a dead stack of this process closes its intents.
+    return { desk: this.#host.abi.stackDesk(slot), pair: undefined, nudge, gone: () => false };
   }
 
   #intentsNow(clients: readonly Client[]): WaitingAcceptor["intents"] {

@@ -43,6 +43,8 @@ export const answerHeader = struct("CLC header", answerHead);
 /** What the header of any message tells. */
 export interface ClcHead {
   readonly type: ClcType;
+  /** Under version 1 rules, or the one path of an answer. */
+  readonly path: Path;
   /** 1, or 2 and above: both are read under version 2 rules. */
   readonly version: number;
   /** Whole message, bytes. */
@@ -66,7 +68,7 @@ export function checkHead(bytes: Uint8Array): ClcHead {
   if (length !== bytes.length) throw malformed(message, "length", 5, `is not ${bytes.length}`, length);
   if (length < CLC_MIN_LENGTH[name]) throw malformed(message, "length", 5, "is too short", length);
   if (flags.version < 1) throw malformed(message, "version", 7, "is 0", flags.version);
-  return { type: name, version: flags.version, length };
+  return { type: name, path: PATHS[flags.typev1], version: flags.version, length };
 }
 
 /** The trailer: the eyecatcher again. */

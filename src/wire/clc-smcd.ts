@@ -17,19 +17,21 @@ import {
 } from "./clc-header.js";
 import { bits, expectPart, malformed, reserved, struct, text, u8, u16be, u32be, u64be } from "./field.js";
 
-const common = {
+const common = struct("CLC SMC-D answer", {
   ...answerHead,
   gid: u64be,
   token: u64be,
   dmbeIndex: u8,
   size: bits({ dmbeSize: 4, _: 4 }),
-  reserved0: reserved(2),
+  reserved: reserved(2),
   linkId: u32be,
-};
-const version1 = struct("CLC SMC-D answer", { ...common, reserved1: reserved(12) });
-const version2 = struct("CLC SMC-D v2 answer", { ...common, chid: u16be, eid: text(32), gidExt: u64be });
-const LENGTH_V1 = version1.size + CLC_TRAILER_SIZE;
-const LENGTH_V2_MIN = version2.size + CLC_TRAILER_SIZE;
+});
+const version2 = struct("CLC SMC-D v2 answer", { chid: u16be, eid: text(32), gidExt: u64be });
+/** Bytes that mean nothing, behind the common fields of version 1. */
+const VERSION1_RESERVED = 12;
+const LENGTH_V1 = common.size + VERSION1_RESERVED + CLC_TRAILER_SIZE;
+const EXTENSION_AT = common.size + version2.size;
+const LENGTH_V2_MIN = EXTENSION_AT + CLC_TRAILER_SIZE;
 
 /** An Accept or Confirm of SMC-D. */
 export interface SmcdAnswer {
@@ -66,17 +68,13 @@ export function encodeSmcdAnswer(answer: SmcdAnswer): Uint8Array {
   const long = (extension?.release ?? 0) >= 1;
   const length = v2 ? LENGTH_V2_MIN + (extension ? firstContactSize(long) : 0) : LENGTH_V1;
   const out = new Uint8Array(length);
-  const fields = {
-    ...answer,
-    eyecatcher: EYECATCHER_SMCD,
-    type: clcTypeNumber(answer.type),
-    length,
-    flags: { version: answer.version, flag: firstContact ? 1 : 0, typev1: pathNumber("D") },
-    size: { dmbeSize: answer.dmbeSize },
-  };
-  if (v2) version2.encode({ ...fields, ...v2 }, out);
-  else version1.encode(fields, out);
-  if (extension) encodeFirstContact(extension, long, out, version2.size);
+  const { version, gid, token, dmbeIndex, dmbeSize, linkId } = answer;
+  const type = clcTypeNumber(answer.type);
+  const flags = { version, flag: firstContact ? 1 : 0, typev1: pathNumber("D") };
+  const size = { dmbeSize };
+  common.encode({ eyecatcher: EYECATCHER_SMCD, type, length, flags, gid, token, dmbeIndex, size, linkId }, out);
+  if (v2) version2.encode(v2, out, common.size);
+  if (extension) encodeFirstContact(extension, long, out, EXTENSION_AT);
   clcTrailer.encode({ trailer: EYECATCHER_SMCD }, out, length - CLC_TRAILER_SIZE);
   return out;
 }
@@ -91,12 +89,12 @@ export function decodeSmcdAnswer(message: Uint8Array, head: ClcHead, type: SmcdA
   if (version === 1 ? length !== LENGTH_V1 : length < LENGTH_V2_MIN)
     throw malformed(name, "length", 5, `is not ${version === 1 ? LENGTH_V1 : `${LENGTH_V2_MIN} or more`}`, length);
   const body = message.subarray(0, length - CLC_TRAILER_SIZE);
-  const { flags, gid, token, dmbeIndex, size, linkId } = version1.decode(body);
+  const { flags, gid, token, dmbeIndex, size, linkId } = common.decode(body);
   const firstContact = flags.flag === 1;
   let v2: SmcdAnswer["v2"];
   if (version > 1) {
-    const { chid, eid, gidExt } = version2.decode(body);
-    v2 = { chid, eid, gidExt, extension: firstContact ? decodeFirstContact(body, version2.size, false) : undefined };
+    const { chid, eid, gidExt } = version2.decode(body, common.size);
+    v2 = { chid, eid, gidExt, extension: firstContact ? decodeFirstContact(body, EXTENSION_AT, false) : undefined };
   }
   checkTrailer(name, message);
   return { type, path: "D", version, firstContact, gid, token, dmbeIndex, dmbeSize: size.dmbeSize, linkId, v2 };

@@ -5,7 +5,7 @@
  */
 
 import { type Decline, decodeDecline, encodeDecline } from "./clc-decline.js";
-import { answerHeader, checkHead, PATHS } from "./clc-header.js";
+import { checkHead } from "./clc-header.js";
 import { decodeProposal, encodeProposal, type Proposal } from "./clc-proposal.js";
 import { decodeSmcdAnswer, encodeSmcdAnswer, type SmcdAnswer } from "./clc-smcd.js";
 import { decodeSmcrAnswer, encodeSmcrAnswer, type SmcrAnswer } from "./clc-smcr.js";
@@ -33,10 +33,9 @@ export function encodeClc(message: ClcMessage): Uint8Array {
  */
 export function decodeClc(bytes: Uint8Array): ClcMessage {
   const head = checkHead(bytes);
-  const { type } = head;
+  const { type, path } = head;
   if (type === "Proposal") return decodeProposal(bytes);
   if (type === "Decline") return decodeDecline(bytes);
-  const path = PATHS[answerHeader.decode(bytes).flags.typev1];
   if (path === "D") return decodeSmcdAnswer(bytes, head, type);
   if (path === "R") return decodeSmcrAnswer(bytes, head, type);
   throw malformed(`CLC ${type}`, "typev1", 7, "is neither R nor D", path);

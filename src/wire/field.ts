@@ -116,6 +116,11 @@ export const reserved = (size: number): ReservedField => ({
   refuses: () => undefined,
 });
 
+function isLatin1(value: string): boolean {
+  for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) > 0xff) return false;
+  return true;
+}
+
 /**
  * One byte per character, blank padded to `size`; decode drops trailing blanks and zeros.
  * The empty text is written as zeros, which is how an absent EID looks on the wire.
@@ -125,18 +130,13 @@ export const text = (size: number): Field<string> => ({
   read(view, at) {
     let end = size;
     while (end > 0 && (view.getUint8(at + end - 1) === 0x20 || view.getUint8(at + end - 1) === 0)) end--;
-    let value = "";
-    for (let i = 0; i < end; i++) value += String.fromCharCode(view.getUint8(at + i));
-    return value;
+    return Buffer.from(view.buffer, view.byteOffset + at, end).toString("latin1");
   },
   write(view, at, value) {
     for (let i = 0; i < size; i++)
       view.setUint8(at + i, i < value.length ? value.charCodeAt(i) : value === "" ? 0 : 0x20);
   },
-  refuses: (value) =>
-    value.length <= size && [...value].every((char) => char.charCodeAt(0) <= 0xff)
-      ? undefined
-      : `at most ${size} one-byte characters`,
+  refuses: (value) => (value.length <= size && isLatin1(value) ? undefined : `at most ${size} one-byte characters`),
 });
 
 /** The value of a `bits` field: names that begin with "_" are reserved bits. */

@@ -61,6 +61,17 @@ spinning("an episode ends when the last ref goes", async () => {
   assert.is(scene.counters.parks, 2);
 });
 
+spinning("when the last connection goes, the episode goes on for its budget: another may come", async () => {
+  const scene = await Scene.parked(10);
+  scene.loop.ref(1);
+  scene.ring(1);
+  await settle(2);
+  scene.loop.ref(-1);
+  scene.loop.hold(-1);
+  await settle();
+  assert.equal([scene.counters.busyPollTurns, scene.counters.parks], [11, 1], "it spins to the end, and does not park");
+});
+
 spinning("what we send starts an episode: an answer may come soon", async () => {
   const scene = await Scene.parked(10);
   scene.loop.ref(1);
