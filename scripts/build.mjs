@@ -14,7 +14,9 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const flags = new Set(process.argv.slice(2));
 
 /** Public entries: package sub-path -> source file. All of them live in one CommonJS core, so one stack serves them all. */
-const ENTRIES = { index: "src/index.ts", ring: "src/ring/index.ts" };
+const ENTRIES = { index: "src/index.ts", ring: "src/ring/index.ts", register: "src/register/index.ts" };
+/** Entries that do something when they are loaded: what is called then. */
+const AT_LOAD = { register: "install" };
 
 function run(command, args) {
   const { status } = spawnSync(process.execPath, [join(root, command), ...args], { cwd: root, stdio: "inherit" });
@@ -65,7 +67,11 @@ async function buildCore() {
   const require = createRequire(import.meta.url);
   const core = require(join(root, "dist/core.cjs"));
   for (const name of Object.keys(ENTRIES)) {
-    writeFileSync(join(root, `dist/${name}.cjs`), `"use strict";\nmodule.exports = require("./core.cjs").${name};\n`);
+    const atLoad = AT_LOAD[name] === undefined ? "" : `module.exports.${AT_LOAD[name]}();\n`;
+    writeFileSync(
+      join(root, `dist/${name}.cjs`),
+      `"use strict";\nmodule.exports = require("./core.cjs").${name};\n${atLoad}`,
+    );
     const names = Object.keys(core[name]).filter((key) => key !== "default");
     const lines = [`import entry from "./${name}.cjs";`, "export default entry;"];
     lines.push(`export const { ${names.join(", ")} } = entry;`);

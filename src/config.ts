@@ -4,6 +4,7 @@
  * Owns the table and the check. Knows nothing of who reads which option. A wrong value is refused with its range.
  */
 import { SmcError } from "./errors.js";
+import { parseRule } from "./policy.js";
 
 interface NumberOption {
   readonly kind: "number";
@@ -39,7 +40,13 @@ interface IdsOption {
   readonly env: string;
   readonly about: string;
 }
-type Option = NumberOption | FlagOption | ListOption | PathOption | IdsOption;
+interface RulesOption {
+  readonly kind: "rules";
+  readonly value: readonly string[];
+  readonly env: string;
+  readonly about: string;
+}
+type Option = NumberOption | FlagOption | ListOption | PathOption | IdsOption | RulesOption;
 
 const number = (value: number, min: number, max: number, unit: string, env: string, about: string): NumberOption => ({
   kind: "number",
@@ -59,11 +66,14 @@ const list = (value: readonly string[], env: string, about: string): ListOption 
 });
 
 const path = (env: string, about: string): PathOption => ({ kind: "path", value: "", env, about });
+const rules = (env: string, about: string): RulesOption => ({ kind: "rules", value: [], env, about });
 const ids = (env: string, about: string): IdsOption => ({ kind: "ids", value: [], env, about });
 
 /** Source of the kernel's defaults: smc-protocol §9.5; deadlines are shorter than the kernel's so that no `connect` hangs. */
 export const OPTIONS = {
   enabled: flag(true, "SMC", "SMC=off keeps every connection on TCP"),
+  only: rules("SMC_ONLY", "SMC only for these servers: PORT, ADDRESS, ADDRESS/BITS or ADDRESS:PORT, comma separated"),
+  except: rules("SMC_EXCEPT", "SMC for all servers but these, likewise"),
   ffi: flag(true, "SMC_FFI", "SMC_FFI=off does without koffi: aligned copies, notify doorbells"),
   loCopy: flag(false, "SMC_LO_COPY", "lo device in copy mode: private sndbuf and moveData instead of nocopy"),
   rmem: number(131072, 16384, 1 << 20, "bytes", "SMC_RMEM", "RMB (DMB) size wanted; rounded up to 16 KiB * 2^n"),
@@ -122,6 +132,7 @@ export type SmcOptions = { readonly [K in keyof typeof OPTIONS]: ValueOf<(typeof
 
 const OFF = new Set(["0", "off", "false", "no"]);
 const ON = new Set(["", "1", "on", "true", "yes"]);
+const MAX_RULES = 256;
 /** Ids of users and groups in one list, and the largest of them: -1 as u32 is none. */
 const MAX_IDS = 64;
 const MAX_ID = 0xffff_fffe;
@@ -151,6 +162,11 @@ function check(name: keyof SmcOptions, value: unknown): number | boolean | strin
       refuse(name, value, "an absolute path, or nothing");
     return value;
   }
+  if (option.kind === "rules") {
+    if (!Array.isArray(value) || value.length > MAX_RULES) refuse(name, value, `up to ${MAX_RULES} rules`);
+    for (const rule of value) parseRule(String(rule));
+    return Object.freeze(value.map(String));
+  }
   if (option.kind === "ids") {
     const fits = (id: unknown): boolean => typeof id === "number" && Number.isInteger(id) && id >= 0 && id <= MAX_ID;
     if (!Array.isArray(value) || value.length > MAX_IDS || !value.every(fits))
@@ -172,6 +188,7 @@ function fromText(name: keyof SmcOptions, text: string): unknown {
     return OFF.has(word) ? false : ON.has(word) ? true : text;
   }
   if (option.kind === "path") return text;
+  if (option.kind === "rules") return text.split(",").flatMap((item) => item.trim() || []);
   if (option.kind === "ids") return text.trim() === "" ? [] : text.split(",").map(toNumber);
   return text.split(",").map((item) => item.trim());
 }

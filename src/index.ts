@@ -11,8 +11,8 @@ import type { CountersSnapshot } from "./diag/counters.js";
 import { Counters } from "./diag/counters.js";
 import type { DeviceRecord, SocketRecord } from "./diag/records.js";
 import { socketRecords } from "./diag/snapshot.js";
-import { hookSocket } from "./net/connect.js";
 import { threadContext } from "./net/context.js";
+import { hookSocket } from "./net/hook.js";
 import { hookServer, isHooked } from "./net/server.js";
 import type { SmcStatus } from "./net/status.js";
 

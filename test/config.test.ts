@@ -168,6 +168,7 @@ test("the README's table is this table", () => {
     if (option.kind === "flag") return [...head, option.value ? "on" : "off", "on, off"];
     if (option.kind === "path") return [...head, option.value || "none", "absolute path"];
     if (option.kind === "ids") return [...head, option.value.join() || "none", "up to 64 numbers, comma separated"];
+    if (option.kind === "rules") return [...head, option.value.join() || "none", "up to 256 rules, comma separated"];
     if (option.kind === "list") return [...head, `\`${option.value.join()}\``, shown.find(([n]) => n === name)?.[3]];
     const unit = option.unit === "us" ? "µs" : option.unit;
     return [...head, String(option.value), `${option.min}–${option.max} ${unit}`.trimEnd()];

@@ -70,12 +70,17 @@ export interface EngineBinding {
   readonly LAST_WRITE_ERROR: number;
   readonly owner: symbol;
   readonly userBuffer: symbol;
+  /** Method of a socket by which core gives it another handle while it connects. */
+  readonly reinitialize: symbol;
+  /** Methods of TCP handles as they were at the start: what we do below a socket is not what the program did. */
+  readonly ref: () => void;
+  readonly unref: () => void;
 }
 
 type ProcessBinding = (name: string) => Record<string, unknown>;
 
 /** TCPConstants.SOCKET of tcp_wrap. */
-const TCP_SOCKET = 0;
+export const TCP_SOCKET = 0;
 
 function symbolOf(target: object, description: string): symbol {
   for (let at: object | null = target; at !== null; at = Object.getPrototypeOf(at))
@@ -109,6 +114,9 @@ function probe(): EngineBinding {
     LAST_WRITE_ERROR: typeof stream["kLastWriteErr"] === "number" ? stream["kLastWriteErr"] : -1,
     owner: symbolOf(handle, "owner_symbol"),
     userBuffer: symbolOf(socket, "kBuffer"),
+    reinitialize: symbolOf(socket, "kReinitializeHandle"),
+    ref: handle.ref,
+    unref: handle.unref,
   };
   const stateWorks = result.state instanceof Int32Array || ArrayBuffer.isView(result.state);
   const readWorks = typeof handle.onread === "function" && typeof handle.readStart === "function";

@@ -8,6 +8,7 @@
 import { LAYOUT_VERSION } from "../../assembly/shared/layout.js";
 import { type FallbackReason, localFallback } from "../clc/fallback.js";
 import { readOptions, type SmcOptions } from "../config.js";
+import { Policy } from "../policy.js";
 import { type Arena, openArena, reapDeadWorkers, Stack } from "../stack.js";
 import { debug } from "../trace.js";
 import { DIAGNOSIS } from "../wire/clc-diagnosis.js";
@@ -37,12 +38,14 @@ interface FirstCopy {
 class ThreadContext {
   readonly options: SmcOptions;
   readonly arena: Arena | undefined;
+  readonly policy = new Policy();
   /** The copy for which this one steps aside. */
   readonly #asideFor: FirstCopy | undefined;
   #ready: NegotiationContext | Unavailable | undefined;
 
   constructor(asideFor?: FirstCopy) {
     this.options = readOptions();
+    this.policy.change(this.options);
     this.#asideFor = asideFor;
     this.arena = this.options.enabled && asideFor === undefined ? openArena(this.options) : undefined;
     if (this.arena !== undefined) reapDeadWorkers(this.arena, () => this.stack);
@@ -81,7 +84,7 @@ class ThreadContext {
     const { shmReason } = stack;
     const detail = shmReason === undefined ? undefined : `other processes are out of reach: ${shmReason}`;
     const noPeer = localFallback(DIAGNOSIS.PEERNOSMC.code, detail);
-    return { engine, stack, SmcHandle: defineSmcHandle(engine, stack), noPeer };
+    return { engine, stack, SmcHandle: defineSmcHandle(engine, stack), noPeer, policy: this.policy };
   }
 
   #unavailable(code: "SMC_NO_ARENA" | "SMC_UNSUPPORTED_NODE" | "SMC_SECOND_COPY", reason: string): Unavailable {

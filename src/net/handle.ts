@@ -56,7 +56,7 @@ function chunksLength(chunks: readonly (Uint8Array | string)[], step: number): n
 
 /** Builds the class: its base is an internal of the running engine, its connections are those of `host`. */
 export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): SmcHandleClass {
-  const { JSStream, state, owner: OWNER, userBuffer: USER_BUFFER } = engine;
+  const { JSStream, state, owner: OWNER, userBuffer: USER_BUFFER, ref, unref } = engine;
   const { READ_BYTES_OR_ERROR, ARRAY_BUFFER_OFFSET, BYTES_WRITTEN, LAST_WRITE_WAS_ASYNC, LAST_WRITE_ERROR } = engine;
   const requestless = LAST_WRITE_ERROR >= 0;
   const slab = new ReadSlab();
@@ -102,7 +102,7 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
 
     bind(connection: Connection): void {
       this.connection = connection;
-      this.tcp.unref();
+      unref.call(this.tcp);
       this.#updateRef();
     }
 
@@ -343,6 +343,8 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
 
     /** A native writer (tls, http2): completion is always asynchronous. */
     onwrite(request: unknown, chunks: Uint8Array[]): number {
+      // Who writes natively reads natively: from Node 26 on, http2 does not ask for a StreamBase before.
+      this.#native = true;
       const verdict = this.#closing ? UV_EBADF : this.connection.admit();
       if (verdict < 0) return verdict;
       let bytes = 0;
@@ -410,8 +412,8 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       end();
       this.#hold(false);
       // What is still in a private send ring has to reach the peer before the process may go.
-      if (this.connection.tx.finalSent) this.tcp.unref();
-      else this.connection.tx.onFinal = () => this.tcp.unref();
+      if (this.connection.tx.finalSent) unref.call(this.tcp);
+      else this.connection.tx.onFinal = () => unref.call(this.tcp);
       if (done !== undefined) setImmediate(() => this.#resource.runInAsyncScope(done, this));
     }
 
@@ -428,8 +430,8 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       this.#holds = wanted;
       host.ref(wanted ? 1 : -1);
       if (this.#closing) return;
-      if (wanted) this.tcp.ref();
-      else this.tcp.unref();
+      if (wanted) ref.call(this.tcp);
+      else unref.call(this.tcp);
     }
 
     ref(): void {

@@ -12,6 +12,7 @@ import type { HandshakeEvent, Transition } from "../clc/handshake.js";
 import { reduceServer, type ServerAction, type ServerEvent, serverHandshake } from "../clc/server.js";
 import type { SmcOptions } from "../config.js";
 import { SmcError } from "../errors.js";
+import type { Policy } from "../policy.js";
 import type { Stack } from "../stack.js";
 import { channels, debug } from "../trace.js";
 import { DIAGNOSIS } from "../wire/clc-diagnosis.js";
@@ -40,6 +41,17 @@ export interface NegotiationContext {
   readonly SmcHandle: SmcHandleClass;
   /** The peer did not say that it speaks SMC, or we could not see that it does: nothing was tried. */
   readonly noPeer: FallbackReason;
+  /** Which connections may use SMC. */
+  readonly policy: Policy;
+}
+
+/** What this side brings to a negotiation. */
+export interface Part {
+  readonly role: "client" | "server";
+  readonly clcSocket: ClcSocket;
+  readonly options: SmcOptions;
+  /** A server that was matched, but has nothing to offer to this client. */
+  readonly declines?: boolean;
 }
 
 type Machine = (event: HandshakeEvent | ClientEvent | ServerEvent) => readonly (ClientAction | ServerAction)[];
@@ -71,9 +83,7 @@ export class Negotiation {
 
   constructor(
     context: NegotiationContext,
-    role: "client" | "server",
-    clcSocket: ClcSocket,
-    options: SmcOptions,
+    { role, clcSocket, options, declines = false }: Part,
     port: NegotiationPort,
   ) {
     const { stack } = context;
@@ -82,7 +92,8 @@ export class Negotiation {
     this.#options = options;
     this.#port = port;
     this.#establishment = new Establishment(stack, options);
-    const offer = localOffer(stack, options, clcSocket.localAddress);
+    const known = localOffer(stack, options, clcSocket.localAddress);
+    const offer = declines ? { ...known, devices: [] } : known;
     this.#machine = (
       role === "client" ? running(reduceClient, clientHandshake(offer)) : running(reduceServer, serverHandshake(offer))
     ) as Machine;

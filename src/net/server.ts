@@ -51,13 +51,16 @@ export function hookServer(server: Server, options: SmcOptions): void {
     enumerable: false,
     value(this: InternalServer, ...args: ListenArguments) {
       (Server.prototype as InternalServer)._listen2.apply(this, args);
-      hookListening(this, options, ((args[5] ?? 0) & UV_TCP_IPV6ONLY) !== 0);
+      hookListening(this, options, args[5]);
     },
   });
-  if (internal._handle) hookListening(internal, options, false);
+  if (internal._handle) hookListening(internal, options);
 }
 
-function hookListening(server: InternalServer, options: SmcOptions, ipv6Only: boolean): void {
+/** Makes a server that has begun to listen accept SMC. Takes: flags, of its listen. */
+export function hookListening(listening: Server, options: SmcOptions, flags = 0): void {
+  const server = listening as InternalServer;
+  const ipv6Only = (flags & UV_TCP_IPV6ONLY) !== 0;
   const context = threadContext().ready();
   const handle = server._handle;
   if ("reason" in context || !options.enabled) {
@@ -169,9 +172,11 @@ class Listener {
       return;
     }
     const { claimWaitMs, negotiateAlways } = this.#options;
+    const { address, port } = ends.local;
+    const declines = !this.#context.policy.permits("server", address, port);
     let negotiation: Negotiation | undefined;
     const decided = (matched: boolean): void => {
-      if (matched || negotiateAlways) (negotiation ?? this.#negotiation(client, ends.local.address)).start();
+      if (matched || negotiateAlways) (negotiation ?? this.#negotiation(client, address, declines)).start();
       else if (negotiation !== undefined) negotiation.giveUp();
       else this.#plain(client, this.#context.noPeer);
     };
@@ -181,7 +186,7 @@ class Listener {
       return;
     }
     // While it waits it listens: a client that talks first is plain, and its bytes are kept for the application.
-    negotiation = this.#negotiation(client, ends.local.address, () => found.cancel());
+    negotiation = this.#negotiation(client, address, declines, () => found.cancel());
     negotiation.listenFor(() => found.settle());
   }
 
@@ -191,7 +196,7 @@ class Listener {
   }
 
   /** A handshake for an accepted connection, not begun; counted as under way until it ends. */
-  #negotiation(client: TcpHandle, localAddress: string, onCancel?: () => void): Negotiation {
+  #negotiation(client: TcpHandle, localAddress: string, declines: boolean, onCancel?: () => void): Negotiation {
     const context = this.#context;
     const { engine } = context;
     const cancel = (): void => {
@@ -199,30 +204,35 @@ class Listener {
       negotiation.cancel();
       client.close();
     };
-    const negotiation = new Negotiation(context, "server", new ClcSocket(engine, client, localAddress), this.#options, {
-      smc: (handle) => {
-        this.#underWay.delete(cancel);
-        const { connection } = handle;
-        this.#deliver(handle, connection);
-        if (channels.connected.hasSubscribers)
-          channels.connected.publish({ socket: handle[engine.owner], status: smcdStatus(connection) });
+    const clcSocket = new ClcSocket(engine, client, localAddress);
+    const negotiation = new Negotiation(
+      context,
+      { role: "server", clcSocket, options: this.#options, declines },
+      {
+        smc: (handle) => {
+          this.#underWay.delete(cancel);
+          const { connection } = handle;
+          this.#deliver(handle, connection);
+          if (channels.connected.hasSubscribers)
+            channels.connected.publish({ socket: handle[engine.owner], status: smcdStatus(connection) });
+        },
+        tcp: (reason, rest, late) => {
+          this.#underWay.delete(cancel);
+          this.#plain(client, reason);
+          const socket = client[engine.owner] as Socket | undefined;
+          if (channels.fallback.hasSubscribers) channels.fallback.publish({ socket, side: "server", reason });
+          if (socket === undefined) return;
+          giveBack(engine, socket, client, rest);
+          if (late !== undefined) filterLate(engine, socket, client, late);
+        },
+        failed: (error) => {
+          onCancel?.();
+          this.#underWay.delete(cancel);
+          debug("server handshake dropped: %s", error.message);
+          client.reset();
+        },
       },
-      tcp: (reason, rest, late) => {
-        this.#underWay.delete(cancel);
-        this.#plain(client, reason);
-        const socket = client[engine.owner] as Socket | undefined;
-        if (channels.fallback.hasSubscribers) channels.fallback.publish({ socket, side: "server", reason });
-        if (socket === undefined) return;
-        giveBack(engine, socket, client, rest);
-        if (late !== undefined) filterLate(engine, socket, client, late);
-      },
-      failed: (error) => {
-        onCancel?.();
-        this.#underWay.delete(cancel);
-        debug("server handshake dropped: %s", error.message);
-        client.reset();
-      },
-    });
+    );
     this.#underWay.add(cancel);
     return negotiation;
   }

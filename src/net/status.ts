@@ -64,6 +64,22 @@ const STATUS = {
   },
 };
 
+/** The status of a socket that carries none: TCP, for the reason given; undefined for what is no TCP socket. */
+export function defaultStatus(
+  socket: object,
+  TCP: new (type: number) => object,
+  reason: FallbackReason,
+): SmcStatus | undefined {
+  const { _handle: handle, _parent: below } = socket as {
+    _handle?: { _parent?: unknown } | null;
+    _parent?: { smc?: SmcStatus };
+  };
+  // What TLS wraps has the status, if it is a socket.
+  if (below?.smc !== undefined) return below.smc;
+  const carries = handle instanceof TCP || handle?._parent instanceof TCP;
+  return carries ? { mode: "TCP", fallback: reason } : undefined;
+}
+
 /**
  * Shows a status on a socket, made anew whenever somebody asks: an idle socket does not carry it around. The properties
  * are not enumerable: the socket prints and clones as before.
