@@ -22,11 +22,24 @@ const BODY_BYTES = 1024;
 const BODIES = 61;
 
 function cases(quick: boolean): readonly Case[] {
-  return (quick ? [1, 64] : [1, 16, 64, 256]).map((connections) => ({
-    params: { bytes: BODY_BYTES, connections, cpus: 2 },
-    transports: ["smcd", "smcd-copy", "tcp", "uds"],
-    ...(quick ? { rounds: 3, durationMs: 20 } : { rounds: 5, durationMs: 1000 }),
-  }));
+  const timing = quick ? { rounds: 3, durationMs: 20 } : { rounds: 5, durationMs: 1000 };
+  const explicit = (quick ? [1, 64] : [1, 16, 64, 256]).map(
+    (connections): Case => ({
+      params: { bytes: BODY_BYTES, connections, cpus: 2 },
+      transports: ["smcd", "smcd-copy", "tcp", "uds"],
+      ...timing,
+    }),
+  );
+  const unmodified = (quick ? [1] : [1, 64]).flatMap((connections) =>
+    (["none", "server", "client"] as const).map(
+      (fallback): Case => ({
+        params: { bytes: BODY_BYTES, connections, fallback, cpus: 2 },
+        transports: ["smcd", "tcp"],
+        ...timing,
+      }),
+    ),
+  );
+  return [...explicit, ...unmodified];
 }
 
 interface ServerSide extends Operations {

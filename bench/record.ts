@@ -48,6 +48,11 @@ export interface Params {
   readonly mode?: "busy" | "parked" | "rested";
   /** How the receiver takes the stream; ring and messageport have one way each. */
   readonly receive?: "data" | "onread" | "read" | "message";
+  /**
+   * Given where both sides are unmodified programs on node:net: those that are not named are started as by `smcnet run`, so the
+   * connection is SMC's with "none", and else goes on as TCP.
+   */
+  readonly fallback?: "none" | "server" | "client";
   /** CPUs the sides may run on, all together. */
   readonly cpus?: number;
   readonly contexts?: Contexts;

@@ -21,11 +21,24 @@ const LOOKS = 100;
 const LOOK_MS = 20;
 
 function cases(quick: boolean): readonly Case[] {
-  return [64, 1].map((connections) => ({
-    params: { bytes: REQUEST_BYTES, connections, cpus: 2 },
-    transports: ["smcd", "tcp", "uds"],
-    ...(quick ? { rounds: 3, durationMs: 50 } : { rounds: 5, durationMs: 1000 }),
-  }));
+  const timing = quick ? { rounds: 3, durationMs: 50 } : { rounds: 5, durationMs: 1000 };
+  const explicit = [64, 1].map(
+    (connections): Case => ({
+      params: { bytes: REQUEST_BYTES, connections, cpus: 2 },
+      transports: ["smcd", "tcp", "uds"],
+      ...timing,
+    }),
+  );
+  const unmodified = (quick ? [128] : [128, 512, 1024, 2048]).flatMap((connections) =>
+    (["none", "server", "client"] as const).map(
+      (fallback): Case => ({
+        params: { bytes: REQUEST_BYTES, connections, fallback, cpus: 2 },
+        transports: ["smcd", "tcp"],
+        ...timing,
+      }),
+    ),
+  );
+  return [...explicit, ...unmodified];
 }
 
 class ShortSubject implements Subject {

@@ -5,12 +5,17 @@
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { BENCH_FOLDER, type CallMessage, type FailureMessage, type ReplyMessage, type SideSetup } from "./side.js";
+import { isPreloaded } from "./transports.js";
 
 export const WORKER_PROGRAM = join(BENCH_FOLDER, "side.worker.mjs");
 const CHILD_PROGRAM = join(BENCH_FOLDER, "side.child.mjs");
+
+/** What starts a side as `smcnet run` would, where it is one that needs it. */
+const PRELOAD = ["--require", join(dirname(BENCH_FOLDER), "register.cjs")];
+const preloadOf = (setup: SideSetup): readonly string[] => (isPreloaded(setup) ? PRELOAD : []);
 
 /** A process that has not gone by then, ms after it was told to, is killed. */
 const EXIT_DEADLINE_MS = 5000;
@@ -29,7 +34,7 @@ export interface HostEvents {
 
 export function startWorker(setup: SideSetup, { replied, failed }: HostEvents): SideHost {
   const transferList = setup.port ? [setup.port] : [];
-  const worker = new Worker(WORKER_PROGRAM, { workerData: setup, transferList });
+  const worker = new Worker(WORKER_PROGRAM, { workerData: setup, transferList, execArgv: [...preloadOf(setup)] });
   worker.on("message", replied);
   worker.on("error", failed);
   worker.on("exit", () => failed(new Error("the worker has ended")));
@@ -44,7 +49,10 @@ export function startWorker(setup: SideSetup, { replied, failed }: HostEvents): 
 
 /** CPU set and environment are this process's. */
 export function startProcess(setup: SideSetup, { replied, failed }: HostEvents): SideHost {
-  const child = fork(CHILD_PROGRAM, [JSON.stringify(setup)], { serialization: "advanced" });
+  const child = fork(CHILD_PROGRAM, [JSON.stringify(setup)], {
+    serialization: "advanced",
+    execArgv: [...preloadOf(setup)],
+  });
   const exited = once(child, "exit");
   exited.catch(() => {});
   child.on("message", (message: ReplyMessage | FailureMessage) => {

@@ -18,10 +18,18 @@ const KIB = 1024;
 function cases(quick: boolean): readonly Case[] {
   const sizes = quick ? [64 * KIB] : [64, KIB, 16 * KIB, 64 * KIB, 1024 * KIB];
   const timing = quick ? { rounds: 3, durationMs: 20 } : { rounds: 5, durationMs: 400 };
-  return sizes.flatMap((bytes) => [
+  const explicit = sizes.flatMap((bytes): Case[] => [
     { params: { bytes, receive: "data", cpus: 2 }, transports: ["ring", ...SOCKETS, "messageport"], ...timing },
     { params: { bytes, receive: "onread", cpus: 2 }, transports: SOCKETS, ...timing },
   ]);
+  const unmodified = (["none", "server", "client"] as const).map(
+    (fallback): Case => ({
+      params: { bytes: 64 * KIB, receive: "data", fallback, cpus: 2 },
+      transports: ["smcd", "tcp"],
+      ...timing,
+    }),
+  );
+  return [...explicit, ...unmodified];
 }
 
 export const scenario: Scenario = {

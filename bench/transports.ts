@@ -35,6 +35,15 @@ export function needsSmc(transport: Transport): boolean {
   return transport === "smcd" || transport === "smcd-copy" || transport === "ring";
 }
 
+/** Whether a side is an unmodified program with the preload. */
+export function isPreloaded({ transport, params, role }: Pick<SideSetup, "transport" | "params" | "role">): boolean {
+  return needsSmc(transport) && params.fallback !== undefined && params.fallback !== role;
+}
+
+/** What `socket.smc` says, where there is something to say. */
+const carrierOf = (socket: net.Socket) =>
+  (socket as net.Socket & { smc?: { mode: string; device?: string; nocopy?: boolean } }).smc;
+
 const plain: SocketTransport = {
   createServer: (onSocket) => net.createServer({ noDelay: true }, onSocket),
   connect: (address, onread) => net.connect({ ...address, noDelay: true, ...(onread && { onread }) }),
@@ -42,12 +51,28 @@ const plain: SocketTransport = {
   check: () => {},
 };
 
+/** Sockets of node:net; with the preload they are carried by what the parameters promise. */
+function unmodified(setup: Pick<SideSetup, "transport" | "params" | "role">): SocketTransport {
+  if (!isPreloaded(setup)) return plain;
+  const mode = setup.params.fallback === "none" ? "SMCD" : "TCP";
+  return {
+    ...plain,
+    check(socket) {
+      const carried = carrierOf(socket);
+      if (carried?.mode !== mode)
+        throw new Error(`${mode} was promised: socket.smc is ${JSON.stringify(carried ?? null)}`);
+    },
+  };
+}
+
 /** `ring` opens its ring on a nocopy smcd socket. `smc` overrides options of the connection, such as `rmem`. */
 export async function loadTransport(
-  { transport, params }: Pick<SideSetup, "transport" | "params">,
+  setup: Pick<SideSetup, "transport" | "params" | "role">,
   smc: Partial<SmcOptions> = {},
 ): Promise<SocketTransport> {
+  const { transport, params } = setup;
   if (!needsSmc(transport)) return plain;
+  if (params.fallback !== undefined) return unmodified(setup);
   const { attach, connect, createServer } = await import("smcnet");
   const loCopy = transport === "smcd-copy";
   const device = params.contexts === "processes" ? "shm" : "lo";
@@ -59,12 +84,15 @@ export async function loadTransport(
       attach(server, options);
     },
     check: (socket) => {
-      const { smc: carried } = socket as net.Socket & { smc?: { mode: string; device?: string; nocopy?: boolean } };
+      const carried = carrierOf(socket);
       if (carried?.mode !== "SMCD" || carried.device !== device || carried.nocopy !== !loCopy)
         throw new Error(`${transport} is not carried as it claims: socket.smc is ${JSON.stringify(carried ?? null)}`);
     },
   };
 }
+
+/** Connections that may wait to be accepted: as many as a bench opens at a time. */
+const BACKLOG = 4096;
 
 /** Listen where the transport listens: a free loopback port or a fresh path. Resolves with the address. */
 export function listen(transport: Transport, server: net.Server | HttpServer): Promise<Address> {
@@ -76,7 +104,7 @@ export function listen(transport: Transport, server: net.Server | HttpServer): P
       else resolve(typeof bound === "string" ? { path: bound } : { port: bound.port, host: "127.0.0.1" });
     };
     if (transport === "uds") server.listen(join(tmpdir(), `${randomUUID()}.sock`), listening);
-    else server.listen(0, "127.0.0.1", listening);
+    else server.listen(0, "127.0.0.1", BACKLOG, listening);
   });
 }
 
