@@ -50,7 +50,7 @@ function runFile(path) {
     child.on("close", (code, signal) => {
       clearTimeout(timer);
       const { total, passed, skipped } = counts(output);
-      const crashed = (code !== 0 && total - passed === 0) || total === 0;
+      const crashed = (code !== 0 && total - passed === 0) || total + skipped === 0;
       resolve({
         output,
         passed,

@@ -7,6 +7,7 @@ import { closeSync, ftruncateSync, openSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { addressOf, fcntl, lastErrno, libcFunction, loadLibc } from "../../src/host/libc.js";
+import { sayLeftOut } from "../support/missing.js";
 
 const AF_UNIX = 1;
 const AF_INET = 2;
@@ -73,7 +74,7 @@ export function ifPossible(name: string, make: () => number): number | undefined
   try {
     return make();
   } catch (error) {
-    process.stdout.write(`skipped: ${name} is not to be had: ${(error as Error).message}\n`);
+    sayLeftOut(name, (error as Error).message);
     return undefined;
   }
 }

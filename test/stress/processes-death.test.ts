@@ -13,6 +13,7 @@
  */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { shmMissing, testUnless } from "../support/missing.js";
 import { type Prng, prngFor } from "../support/prng.js";
 import type { TransportName } from "../support/transports.js";
 import { boardOf, Home, spread } from "./processes.js";
@@ -108,13 +109,17 @@ const DEATHS: Readonly<Record<string, (scene: Scene) => Promise<Outcome>>> = {
   },
 };
 
-const test = suite("stress: processes that die");
+const stress = suite("stress: processes that die");
+const noShm = shmMissing();
+const test = testUnless(noShm, stress);
 const home = new Home();
 let living: Survivor;
-test.before(async () => {
-  living = await survivor(home, "net", "smcd", "smcd-copy");
-});
-test.after(() => home.remove());
+if (noShm === undefined) {
+  stress.before(async () => {
+    living = await survivor(home, "net", "smcd", "smcd-copy");
+  });
+}
+stress.after(() => home.remove());
 
 const reference = new Map<string, Outcome>();
 for (const [carrier, role] of [
@@ -188,4 +193,4 @@ for (const carrier of ["net", "smcd", "smcd-copy"] as const) {
 
 test("nothing of the dead is left", () => leavesNothing(home, living));
 
-test.run();
+stress.run();
