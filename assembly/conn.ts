@@ -6,7 +6,8 @@
 import { cdcSample, cdcSampleConsumer, signal, storeConsumer, storeProducer } from "./cdc";
 import { bitsOf, summaryOf } from "./cq";
 import { cursorCount } from "./cursor";
-import { dmbCdc, dmbOwner, dmbPrivate, dmbRange, dmbSlot, dmbTouch, dmbZone } from "./dmb";
+import { dmbCdc, dmbRange } from "./dmb";
+import { dmbOwner, dmbPrivate, dmbSlot, dmbTouch, dmbZone } from "./dmb-table";
 import { doorbellArm, doorbellDisarm, doorbellWait } from "./doorbell";
 import {
   ARMED_BELL,

@@ -74,6 +74,15 @@ export function headOf(index: u32, address: u32): usize {
   return <usize>(base + ((address - base) / BLOCK_SIZE) * HEAD_SIZE);
 }
 
+/** Whether [address, address + length) is a run of whole blocks behind the heads of an extent. */
+export function extentHolds(index: u32, address: u32, length: u32): bool {
+  const base = extentBase(index);
+  const blocks = extentBlocks(index);
+  if (address < base || ((address | length) & (BLOCK_SIZE - 1)) != 0 || length == 0) return false;
+  const first = (address - base) / BLOCK_SIZE;
+  return first >= headBlocks(blocks) && first < blocks && length / BLOCK_SIZE <= blocks - first;
+}
+
 /**
  * Takes a run of `blocks` (a power of two) for a memfd.
  *

@@ -22,22 +22,9 @@ import { CONN_RX_FLAGS, CONN_SIZE, CONN_UNSENT, LAYOUT_VERSION } from "./shared/
 import { sndbufAddress, sndbufMove, sndbufPrepare, sndbufRun, sndbufSpace } from "./sndbuf";
 
 export { arenaBlocks, arenaFreeBlocks, arenaInit } from "./arena";
-export {
-  dmbAttach,
-  dmbAttachPeer,
-  dmbAttached,
-  dmbBase,
-  dmbDetach,
-  dmbLength,
-  dmbOwner,
-  dmbReclaim,
-  dmbRegister,
-  dmbSlot,
-  dmbTokenHi,
-  dmbTokenLo,
-  dmbUnregister,
-  dmbZone,
-} from "./dmb";
+export { dmbAttach, dmbAttachPeer, dmbAttached, dmbBase, dmbDetach, dmbRegister, dmbUnregister } from "./dmb";
+export { dmbReclaim } from "./dmb-reap";
+export { dmbLength, dmbOwner, dmbSlot, dmbTokenHi, dmbTokenLo, dmbZone } from "./dmb-table";
 export { extentBase, extentBlocks, extentGive, extentKind, extentNumber, extentOpen, extentPair, extentTake } from "./extent";
 export {
   claimFree,

@@ -5,7 +5,7 @@
  */
 import { stackAddress } from "./conn";
 import { boxOf, cqControl, cqPending, cqUnheard } from "./cq";
-import { dmbReap } from "./dmb";
+import { dmbReap } from "./dmb-reap";
 import { doorbellArm, doorbellDisarm, doorbellRing } from "./doorbell";
 import { deskReset, listenersReap } from "./rendezvous";
 import {

@@ -4,19 +4,11 @@
  * Composes the layers below `net`; nothing is shared between stacks but the pages two peers agreed on. However often
  * smcnet is loaded in a thread, there is one stack.
  */
-import { randomFillSync } from "node:crypto";
 import { writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { getEnvironmentData, setEnvironmentData, threadId, type Worker } from "node:worker_threads";
+import { threadId } from "node:worker_threads";
 import { CONTROL_DETACHED, CONTROL_RENDEZVOUS, EVENT_RING, STATUS_TELL } from "../assembly/shared/codes.js";
-import {
-  BLOCK_SIZE,
-  CONN_CAPACITY,
-  LAYOUT_VERSION,
-  STACK_ARMED,
-  STACK_CAPACITY,
-  STACK_KEY,
-} from "../assembly/shared/layout.js";
+import { BLOCK_SIZE, CONN_CAPACITY, STACK_ARMED, STACK_CAPACITY, STACK_KEY } from "../assembly/shared/layout.js";
 import type { SmcOptions } from "./config.js";
 import type { Connection } from "./conn/connection.js";
 import type { ConnectionHost } from "./conn/host.js";
@@ -24,22 +16,11 @@ import type { ConnectionPeer, ConnectionPlace } from "./conn/terms.js";
 import type { SmcdDevice } from "./device/device.js";
 import { Extents } from "./device/extents.js";
 import { LoDevice } from "./device/lo.js";
-import { takeDown } from "./device/pair.js";
 import { Counters } from "./diag/counters.js";
 import type { Abi } from "./engine/abi.js";
+import type { Arena } from "./engine/arena.js";
 import { AliasCopy, AlignedCopy, aliasWorks, type RingCopy } from "./engine/copy.js";
-import { instantiateEngine } from "./engine/load.js";
-import {
-  arenaGid,
-  bequeathArena,
-  keyView,
-  type Reservation,
-  readyView,
-  reserveArena,
-  sharedView,
-  stackWord,
-  wordView,
-} from "./engine/memory.js";
+import { arenaGid, keyView, readyView, sharedView, stackWord, wordView } from "./engine/memory.js";
 import { PairTable } from "./engine/pair-table.js";
 import { makeBell } from "./host/bell.js";
 import { type Libc, loadLibc } from "./host/libc.js";
@@ -48,37 +29,12 @@ import { LinkGroups } from "./lgr/link-group.js";
 import { Neighbours, openNeighbours } from "./neighbours.js";
 import { IdlePolicy } from "./poller/idle.js";
 import { PollLoop } from "./poller/loop.js";
+import { reapStack } from "./reaper.js";
 import { ArenaRendezvous } from "./rendezvous/arena.js";
 
 /** Size class of the staging buffer where there is no plain alias: 64 KiB. */
 const STAGE_CLASS = 2;
-/** A dead client's Confirm may still be unread at its server: so long its buffers are kept for it. */
-const REAP_LATER_MS = 1000;
-const PARENT_KEY = `smcnet/parent/${LAYOUT_VERSION}`;
 const ONE_BYTE = Buffer.alloc(1, 1);
-
-/** The arena as this thread holds it. */
-export interface Arena {
-  readonly reservation: Reservation;
-  readonly abi: Abi;
-  /** Nearest ancestor thread that loaded smcnet; -1 for the first. */
-  readonly parentThread: number;
-}
-
-/** Reserves or inherits the arena and hands it on; undefined when the system grants none. */
-export function openArena(options: SmcOptions): Arena | undefined {
-  const reservation = reserveArena(options.arenaMiB);
-  if (reservation === undefined) return undefined;
-  const abi = instantiateEngine(reservation.module, reservation.memory);
-  if (reservation.fresh) {
-    const random = randomFillSync(new Uint32Array(2));
-    abi.arenaInit(random[0]!, random[1]!);
-    bequeathArena(reservation);
-  }
-  const parent = getEnvironmentData(PARENT_KEY);
-  setEnvironmentData(PARENT_KEY, threadId);
-  return { reservation, abi, parentThread: typeof parent === "number" ? parent : -1 };
-}
 
 /** Buffers to let go of, -1 for none, and whom to tell. */
 interface GivenBack extends Pick<ConnectionPlace, "localDmb" | "peerDmb" | "sndDmb"> {
@@ -334,53 +290,15 @@ export class Stack implements ConnectionHost {
 
   /** Frees what a dead stack held, and tells the living: an acceptor may be waiting for an intent of the dead. */
   reap(dead: number): void {
-    if (this.abi.stackReap(dead, this.slot, 1) === 0) this.#leavePairs(dead);
-    else {
-      const again = (): void => {
-        this.abi.stackReap(dead, this.slot, 0);
-        this.#leavePairs(dead);
-      };
-      setTimeout(again, REAP_LATER_MS).unref();
-    }
-    for (let other = 0; other < STACK_CAPACITY; other++) if (this.abi.stackGeneration(other) !== 0) this.#nudge(other);
+    const { abi, slot } = this;
+    reapStack({ abi, slot, table: this.#pairs, extents: new Extents(abi, this.#base) }, dead);
+    for (let other = 0; other < STACK_CAPACITY; other++) if (abi.stackGeneration(other) !== 0) this.#nudge(other);
     for (const neighbour of this.#neighbours?.clients() ?? []) neighbour.nudge(CONTROL_RENDEZVOUS | CONTROL_DETACHED);
     this.#neighbours?.bereaved();
-  }
-
-  /** A dead stack uses no pair any more; a pair that nobody uses is taken down. */
-  #leavePairs(dead: number): void {
-    const { abi, slot } = this;
-    const extents = new Extents(abi, this.#base);
-    for (const pair of this.#pairs.used())
-      if (this.#pairs.leave(pair, dead)) takeDown({ abi, table: this.#pairs, extents, slot }, pair);
   }
 
   #farewell(): void {
     for (const connection of this.connections()) connection.farewell();
     this.#neighbours?.close();
   }
-}
-
-/**
- * Reaps the stacks of Workers that end, however they end: pages, table entries, listeners, claims.
- *
- * Every thread does it for the Workers it made; a thread that dies takes its own Workers along, so those are found by
- * their parent's id. Takes: own, the stack of this thread, made if there is none yet.
- */
-export function reapDeadWorkers(arena: Arena, own: () => Stack | undefined): void {
-  const { abi } = arena;
-  const reap = (thread: number): void => {
-    const dead = abi.stackOfThread(thread);
-    const actor = dead < 0 ? undefined : own();
-    if (actor !== undefined) actor.reap(dead);
-    for (let child = abi.stackOfParent(thread); child >= 0; child = abi.stackOfParent(thread)) {
-      const before = abi.stackThread(child);
-      reap(before);
-      if (abi.stackOfParent(thread) === child) return;
-    }
-  };
-  process.on("worker", (worker: Worker) => {
-    const thread = worker.threadId;
-    worker.once("exit", () => reap(thread));
-  });
 }

@@ -66,8 +66,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "src/clc",
     "src/poller",
     "src/neighbours",
+    "src/reaper",
   ],
   "src/neighbours": ["src/device", "src/rendezvous", "src/host"],
+  "src/reaper": ["src/engine", "src/device"],
   "src/net": [
     "src/engine",
     "src/host",
@@ -79,6 +81,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "src/clc",
     "src/poller",
     "src/stack",
+    "src/reaper",
   ],
   "src/diag": ["src/engine", "src/conn", "src/lgr", "src/stack", "src/net"],
   "src/ring": ["src/engine", "src/conn", "src/stack", "src/net", "src/diag"],

@@ -6,10 +6,11 @@
  */
 import type { Abi } from "../engine/abi.js";
 import type { PeerStack, RegisteredDmb, SmcdDevice, SmcdPath } from "./device.js";
-import { Randomness, sizeClassFor } from "./dmb-size.js";
+import { Randomness, registerLargest, sizeClassFor } from "./dmb-size.js";
 
 /** Source: smc-protocol §5.6. */
 export const LO_CHID = 0xffff;
+
 /** A stack of this process. */
 class LoPeer implements PeerStack {
   readonly remote = false;
@@ -84,13 +85,9 @@ export class LoDevice implements SmcdDevice, SmcdPath {
   }
 
   register(slot: number, bytes: number): RegisteredDmb | undefined {
-    for (let sizeClass = sizeClassFor(bytes); sizeClass >= 0; sizeClass--) {
-      const index = this.#abi.dmbRegister(this.#stack, sizeClass, slot, this.#random.word(), this.#random.word());
-      if (index < 0) continue;
-      const token = (BigInt(this.#abi.dmbTokenHi(index) >>> 0) << 32n) | BigInt(this.#abi.dmbTokenLo(index) >>> 0);
-      return { index, token, sizeClass };
-    }
-    return undefined;
+    return registerLargest(this.#abi, sizeClassFor(bytes), (sizeClass) =>
+      this.#abi.dmbRegister(this.#stack, sizeClass, slot, this.#random.word(), this.#random.word()),
+    );
   }
 
   attach(token: bigint): number | undefined {

@@ -6,7 +6,7 @@
  */
 import type { Abi } from "../engine/abi.js";
 import type { PeerStack, RegisteredDmb, SmcdDevice, SmcdPath } from "./device.js";
-import { Randomness, SMALLEST_DMB, sizeClassFor } from "./dmb-size.js";
+import { Randomness, registerLargest, SMALLEST_DMB, sizeClassFor } from "./dmb-size.js";
 import type { Door } from "./pair.js";
 import type { Pairs } from "./pairs.js";
 
@@ -105,17 +105,13 @@ class ShmPath implements SmcdPath {
 
   register(slot: number, bytes: number): RegisteredDmb | undefined {
     const wanted = sizeClassFor(bytes);
-    const index = this.#register(wanted, slot);
-    if (index !== undefined) return this.#registered(index, wanted);
-    for (let sizeClass = wanted - 1; sizeClass >= 0; sizeClass--) {
-      const smaller = this.#try(sizeClass, slot);
-      if (smaller >= 0) return this.#registered(smaller, sizeClass);
-    }
-    return undefined;
+    return registerLargest(this.#abi, wanted, (sizeClass) =>
+      sizeClass === wanted ? this.#makeRoom(sizeClass, slot) : this.#try(sizeClass, slot),
+    );
   }
 
   /** In what there is, in what the peer has let go of, in one more extent. */
-  #register(sizeClass: number, slot: number): number | undefined {
+  #makeRoom(sizeClass: number, slot: number): number {
     const { pair } = this.#door;
     let index = this.#try(sizeClass, slot);
     if (index < 0) {
@@ -123,16 +119,11 @@ class ShmPath implements SmcdPath {
       index = this.#try(sizeClass, slot);
     }
     if (index < 0 && pair.grow(SMALLEST_DMB << sizeClass)) index = this.#try(sizeClass, slot);
-    return index < 0 ? undefined : index;
+    return index;
   }
 
   #try(sizeClass: number, slot: number): number {
     return this.#door.pair.register(sizeClass, slot, this.#random.word(), this.#random.word());
-  }
-
-  #registered(index: number, sizeClass: number): RegisteredDmb {
-    const token = (BigInt(this.#abi.dmbTokenHi(index) >>> 0) << 32n) | BigInt(this.#abi.dmbTokenLo(index) >>> 0);
-    return { index, token, sizeClass };
   }
 
   attach(token: bigint): number | undefined {

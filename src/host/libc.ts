@@ -9,15 +9,15 @@
 import { constants } from "node:os";
 import { getSystemErrorName } from "node:util";
 import { type ErrorCode, SmcError } from "../errors.js";
-
-/** Linux constants, the same on x64 and arm64. */
-const AF_UNIX = 1;
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_DONTWAIT = 0x40;
-const MSG_NOSIGNAL = 0x4000;
-const MADV_DONTNEED = 4;
+import {
+  AF_UNIX,
+  MADV_DONTNEED,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+} from "./linux.js";
 
 /** Where the constants and structs of this folder hold. */
 const ARCHITECTURES: readonly string[] = ["x64", "arm64"];

@@ -11,14 +11,9 @@
  */
 import { constants } from "node:os";
 import { fcntl, lastErrno, systemError } from "./libc.js";
+import { F_OFD_GETLK, F_OFD_SETLK, F_UNLCK, F_WRLCK } from "./linux.js";
 
 const { EACCES, EAGAIN } = constants.errno;
-
-/** Linux constants, the same on x64 and arm64. */
-const F_OFD_GETLK = 36;
-const F_OFD_SETLK = 37;
-const F_WRLCK = 1;
-const F_UNLCK = 2;
 
 const FLOCK_SIZE = 32;
 const FLOCK_TYPE_OFFSET = 0;

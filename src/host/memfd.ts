@@ -10,31 +10,31 @@ import { fstatSync } from "node:fs";
 import { constants } from "node:os";
 import { SmcError } from "../errors.js";
 import { closeDescriptor, fcntl, lastErrno, libcFunction, systemError } from "./libc.js";
-
-/** Linux constants, the same on x64 and arm64. */
-const MFD_CLOEXEC = 0x1;
-const MFD_ALLOW_SEALING = 0x2;
-const MFD_NOEXEC_SEAL = 0x8;
-const F_GETFL = 3;
-const F_ADD_SEALS = 1033;
-const F_GET_SEALS = 1034;
-const F_SEAL_SEAL = 0x1;
-const F_SEAL_SHRINK = 0x2;
-const F_SEAL_GROW = 0x4;
-const F_SEAL_WRITE = 0x8;
-const F_SEAL_FUTURE_WRITE = 0x10;
-const O_ACCMODE = 0o3;
-const O_RDWR = 0o2;
-const TMPFS_MAGIC = 0x01021994n;
-const PROT_READ = 0x1;
-const PROT_WRITE = 0x2;
-const MAP_SHARED = 0x01;
-const MAP_PRIVATE = 0x02;
-const MAP_FIXED = 0x10;
-const MAP_ANONYMOUS = 0x20;
-const MAP_NORESERVE = 0x4000;
-const MADV_REMOVE = 9;
-const MS_ASYNC = 1;
+import {
+  F_ADD_SEALS,
+  F_GET_SEALS,
+  F_GETFL,
+  F_SEAL_FUTURE_WRITE,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  F_SEAL_WRITE,
+  MADV_REMOVE,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_NORESERVE,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  MFD_ALLOW_SEALING,
+  MFD_CLOEXEC,
+  MFD_NOEXEC_SEAL,
+  MS_ASYNC,
+  O_ACCMODE,
+  O_RDWR,
+  PROT_READ,
+  PROT_WRITE,
+  TMPFS_MAGIC,
+} from "./linux.js";
 
 /** struct statfs: 120 bytes, of which f_type, 8 bytes, is the first. */
 const STATFS_SIZE = 120;

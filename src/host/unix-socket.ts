@@ -19,29 +19,28 @@ import { closeSync, constants as files, openSync } from "node:fs";
 import { constants } from "node:os";
 import { SmcError } from "../errors.js";
 import { addressOf, closeDescriptor, fcntl, lastErrno, libcFunction, systemError, uninterrupted } from "./libc.js";
+import {
+  AF_UNIX,
+  ETOOMANYREFS,
+  F_DUPFD_CLOEXEC,
+  MSG_CMSG_CLOEXEC,
+  MSG_CTRUNC,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  O_PATH,
+  POLLIN,
+  POLLNVAL,
+  SCM_RIGHTS,
+  SO_DOMAIN,
+  SO_PEERCRED,
+  SO_TYPE,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from "./linux.js";
 
 const { EAGAIN, EBADF, EFAULT, EINVAL, ENOBUFS, ENOMEM, ENOTSOCK } = constants.errno;
-/** Too many descriptors on their way; Node has no name for it. */
-const ETOOMANYREFS = 109;
-
-/** Linux constants, the same on x64 and arm64. */
-const AF_UNIX = 1;
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_CTRUNC = 0x8;
-const MSG_DONTWAIT = 0x40;
-const MSG_NOSIGNAL = 0x4000;
-const MSG_CMSG_CLOEXEC = 0x4000_0000;
-const SOL_SOCKET = 1;
-const SO_TYPE = 3;
-const SO_PEERCRED = 17;
-const SO_DOMAIN = 39;
-const SCM_RIGHTS = 1;
-const F_DUPFD_CLOEXEC = 1030;
-const O_PATH = 0o10000000;
-const POLLIN = 0x1;
-const POLLNVAL = 0x20;
 
 const MSGHDR_SIZE = 56;
 const MSGHDR_IOV_OFFSET = 16;

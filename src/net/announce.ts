@@ -4,7 +4,7 @@
  * Owns the order of the two. On one host the kernel has finished the TCP handshake when connect() returns: the claim made right then
  * is there before the acceptor looks, and nobody has to wait for anybody. Otherwise it is made when the connection is complete.
  */
-import type { Claim, Intent } from "../rendezvous/arena.js";
+import type { Claim, Intent } from "../rendezvous/client.js";
 import type { Stack } from "../stack.js";
 import { endpointsOf, type TcpHandle } from "./binding.js";
 

@@ -8,8 +8,10 @@
 import { LAYOUT_VERSION } from "../../assembly/shared/layout.js";
 import { type FallbackReason, localFallback } from "../clc/fallback.js";
 import { readOptions, type SmcOptions } from "../config.js";
+import { type Arena, openArena } from "../engine/arena.js";
 import { Policy } from "../policy.js";
-import { type Arena, openArena, reapDeadWorkers, Stack } from "../stack.js";
+import { reapDeadWorkers } from "../reaper.js";
+import { Stack } from "../stack.js";
 import { debug } from "../trace.js";
 import { DIAGNOSIS } from "../wire/clc-diagnosis.js";
 import { engineBinding } from "./binding.js";

@@ -1,16 +1,14 @@
 /**
  * The handle that replaces TCP's under a stock net.Socket: a native JSStream whose reads and writes go to a connection.
  *
- * Owns the translation between the engine's stream protocol and the connection, and the references that keep the process
- * alive. The socket, its prototype and its events stay the engine's own. Reads stay in JavaScript (`onread`) until
- * something native asks for a StreamBase (http, tls, http2); from then on they go through readBuffer.
+ * Owns the translation between the engine's stream protocol and the connection. The socket, its prototype and its events
+ * stay the engine's own. Reads stay in JavaScript (`onread`) until something native asks for a StreamBase (http, tls, http2);
+ * from then on they go through readBuffer. What keeps the process alive is handle-life.ts's.
  */
-import { AsyncResource } from "node:async_hooks";
 import { type Connection, type ConnectionOwner, SWALLOW } from "../conn/connection.js";
 import type { ConnectionHost } from "../conn/host.js";
-import type { ClcSocketInfo } from "../conn/terms.js";
-import type { Endpoint } from "../rendezvous/address.js";
-import type { AddressOut, EngineBinding, JsStreamHandle, TcpHandle } from "./binding.js";
+import type { EngineBinding, JsStreamHandle, TcpHandle } from "./binding.js";
+import { defineHandleLife } from "./handle-life.js";
 import { ReadSlab } from "./read-slab.js";
 
 /** libuv's numbers on Linux. */
@@ -56,7 +54,7 @@ function chunksLength(chunks: readonly (Uint8Array | string)[], step: number): n
 
 /** Builds the class: its base is an internal of the running engine, its connections are those of `host`. */
 export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): SmcHandleClass {
-  const { JSStream, state, owner: OWNER, userBuffer: USER_BUFFER, ref, unref } = engine;
+  const { JSStream, state, owner: OWNER, userBuffer: USER_BUFFER } = engine;
   const { READ_BYTES_OR_ERROR, ARRAY_BUFFER_OFFSET, BYTES_WRITTEN, LAST_WRITE_WAS_ASYNC, LAST_WRITE_ERROR } = engine;
   const requestless = LAST_WRITE_ERROR >= 0;
   const slab = new ReadSlab();
@@ -77,75 +75,26 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
 
   const nativeBytesRead = Object.getOwnPropertyDescriptor(JSStream.prototype, "bytesRead")?.get;
 
-  return class extends JSStream implements ConnectionOwner {
-    readonly tcp: TcpHandle;
-    connection!: Connection;
-    reading = false;
-    onconnection: unknown;
-    readonly #resource: AsyncResource;
+  return class extends defineHandleLife(engine, host) implements ConnectionOwner {
     #native = false;
     #bytesRead = 0;
     #bytesWritten = 0;
-    #pending = 0;
-    #userRef: boolean;
-    #holds = false;
-    #closing = false;
 
-    constructor(tcp: TcpHandle) {
-      super();
-      this.tcp = tcp;
-      this.#resource = new AsyncResource("SMCSTREAM");
-      this.#userRef = tcp.hasRef();
-      tcp.onread = (buffer) => this.#clcSocketRead(buffer);
-      tcp.readStart();
-    }
-
-    bind(connection: Connection): void {
-      this.connection = connection;
-      unref.call(this.tcp);
-      this.#updateRef();
-    }
-
-    /** After the handshake the clcSocket carries nothing but its end. */
-    #clcSocketRead(_buffer: ArrayBuffer | undefined): void {
-      const length = state[READ_BYTES_OR_ERROR]!;
-      if (length === 0) return;
-      this.tcp.readStop();
-      this.connection.peerLost(length !== UV_EOF);
-      this.#updateRef();
-    }
-
-    // ---- ConnectionOwner
+    // ---- what the connection tells
 
     readable(length: number): void {
       // A native reader makes its callbacks in a scope of its own.
       if (this.#native) this.#read(length);
-      else this.#resource.runInAsyncScope(this.#read, this, length);
+      else this.scope.runInAsyncScope(this.#read, this, length);
     }
 
     ended(reset: boolean): void {
-      this.#updateRef();
-      this.#resource.runInAsyncScope(() => {
+      this.updateRef();
+      this.scope.runInAsyncScope(() => {
         if (reset) this.#fail(UV_ECONNRESET);
         else if (this.#native) this.emitEOF();
         else this.#report(UV_EOF);
       });
-    }
-
-    closed(): void {
-      this.#hold(false);
-      this.tcp.close();
-    }
-
-    clcSocketInfo(): ClcSocketInfo {
-      const { tcp } = this;
-      const local: AddressOut = {};
-      const peer: AddressOut = {};
-      return {
-        fd: tcp.fd,
-        local: tcp.getsockname(local) === 0 ? (local as Endpoint) : undefined,
-        peer: tcp.getpeername(peer) === 0 ? (peer as Endpoint) : undefined,
-      };
     }
 
     /** Hands bytes or an error to `onread`, as the engine does. */
@@ -215,16 +164,16 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
     }
 
     readStart(): number {
-      if (this.#closing) return UV_EBADF;
+      if (this.closing) return UV_EBADF;
       this.connection.startReading();
-      this.#updateRef();
+      this.updateRef();
       return 0;
     }
 
     readStop(): number {
-      if (this.#closing) return 0;
+      if (this.closing) return 0;
       this.connection.stopReading();
-      this.#updateRef();
+      this.updateRef();
       return 0;
     }
 
@@ -242,7 +191,7 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
 
     /** Writes `chunks`; `request` is the engine's, or null where we make our own. */
     #write(request: WriteRequest | null, chunks: readonly Uint8Array[], bytes: number): unknown {
-      const verdict = this.#closing ? UV_EBADF : this.connection.admit();
+      const verdict = this.closing ? UV_EBADF : this.connection.admit();
       state[BYTES_WRITTEN] = bytes;
       if (requestless) state[LAST_WRITE_ERROR] = 0;
       if (verdict < 0) {
@@ -255,10 +204,9 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
         return 0;
       }
       const own: WriteRequest = request ?? { oncomplete: null, writeStatus: null };
-      const resource = this.#resource;
+      const resource = this.scope;
       const written = this.connection.tx.write(chunks, (status) => {
-        this.#pending--;
-        this.#updateRef();
+        this.pend(-1);
         if (own.oncomplete === null) own.writeStatus = status;
         else resource.runInAsyncScope(own.oncomplete, own, status, this, undefined);
       });
@@ -267,14 +215,13 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
         return 0;
       }
       state[LAST_WRITE_WAS_ASYNC] = 1;
-      this.#pending++;
-      this.#updateRef();
+      this.pend(1);
       return request === null ? own : 0;
     }
 
     /** Address for `bytes` in one piece in the ring, or 0 when the write has to go the long way. Finish with #placed. */
     #place(bytes: number): number {
-      return !this.#closing && this.connection.admitsNow ? this.connection.tx.place(bytes) : 0;
+      return !this.closing && this.connection.admitsNow ? this.connection.tx.place(bytes) : 0;
     }
 
     /** The piece stands in the ring: publishes it. */
@@ -345,7 +292,7 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
     onwrite(request: unknown, chunks: Uint8Array[]): number {
       // Who writes natively reads natively: from Node 26 on, http2 does not ask for a StreamBase before.
       this.#native = true;
-      const verdict = this.#closing ? UV_EBADF : this.connection.admit();
+      const verdict = this.closing ? UV_EBADF : this.connection.admit();
       if (verdict < 0) return verdict;
       let bytes = 0;
       for (const chunk of chunks) bytes += chunk.length;
@@ -355,29 +302,25 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
         setImmediate(finish, 0);
         return 0;
       }
-      this.#pending++;
+      this.pend(1);
       const done = (status: number): void => {
-        this.#pending--;
-        this.#updateRef();
+        this.pend(-1);
         finish(status);
       };
       if (this.connection.tx.write(chunks, done)) setImmediate(done, 0);
-      this.#updateRef();
       return 0;
     }
 
     #shut(finish: (status: number) => void): number {
-      if (this.#closing) return UV_EBADF;
-      this.#pending++;
-      this.#updateRef();
+      if (this.closing) return UV_EBADF;
+      this.pend(1);
       // Not before the caller has returned: `net` attaches to the request first.
       setImmediate(() => {
         const done = (status: number): void => {
-          this.#pending--;
-          this.#updateRef();
-          this.#resource.runInAsyncScope(finish, undefined, status);
+          this.pend(-1);
+          this.scope.runInAsyncScope(finish, undefined, status);
         };
-        if (this.#closing) done(UV_ECANCELED);
+        if (this.closing) done(UV_ECANCELED);
         else this.connection.shutdown(done);
       });
       return 0;
@@ -391,68 +334,7 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       return this.#shut((status) => this.finishShutdown(request, status));
     }
 
-    // ---- life
-
-    isClosing(): boolean {
-      return this.#closing;
-    }
-
-    close(done?: () => void): void {
-      this.#end(done, () => this.connection.close());
-    }
-
-    reset(done?: () => void): number {
-      this.#end(done, () => this.connection.reset());
-      return 0;
-    }
-
-    #end(done: (() => void) | undefined, end: () => void): void {
-      if (this.#closing) return;
-      this.#closing = true;
-      end();
-      this.#hold(false);
-      // What is still in a private send ring has to reach the peer before the process may go.
-      if (this.connection.tx.finalSent) unref.call(this.tcp);
-      else this.connection.tx.onFinal = () => unref.call(this.tcp);
-      if (done !== undefined) setImmediate(() => this.#resource.runInAsyncScope(done, this));
-    }
-
-    /** Alive for the process iff the user wants it and (it reads and is not at its end, or something is pending). */
-    #updateRef(): void {
-      if (this.#closing) return;
-      const { connection } = this;
-      const wanted = this.#userRef && ((connection.reading && !connection.endDelivered) || this.#pending > 0);
-      this.#hold(wanted);
-    }
-
-    #hold(wanted: boolean): void {
-      if (wanted === this.#holds) return;
-      this.#holds = wanted;
-      host.ref(wanted ? 1 : -1);
-      if (this.#closing) return;
-      if (wanted) ref.call(this.tcp);
-      else unref.call(this.tcp);
-    }
-
-    ref(): void {
-      this.#userRef = true;
-      this.#updateRef();
-    }
-
-    unref(): void {
-      this.#userRef = false;
-      this.#updateRef();
-    }
-
-    hasRef(): boolean {
-      return this.#userRef;
-    }
-
-    // ---- the rest of a TCP handle
-
-    get fd(): number {
-      return this.tcp.fd;
-    }
+    // ---- counts
 
     get bytesRead(): number {
       return this.#bytesRead + (this.#native ? (nativeBytesRead?.call(this) as number) : 0);
@@ -464,26 +346,6 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
 
     get writeQueueSize(): number {
       return this.connection.tx.queuedBytes;
-    }
-
-    getsockname(out: AddressOut): number {
-      return this.tcp.getsockname(out);
-    }
-
-    getpeername(out: AddressOut): number {
-      return this.tcp.getpeername(out);
-    }
-
-    setNoDelay(on: boolean): number {
-      return this.tcp.setNoDelay(on);
-    }
-
-    setKeepAlive(on: boolean, delay: number): number {
-      return this.tcp.setKeepAlive(on, delay);
-    }
-
-    setBlocking(): number {
-      return 0;
     }
   } as unknown as SmcHandleClass;
 }

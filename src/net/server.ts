@@ -7,7 +7,7 @@
 import { Server, type Socket } from "node:net";
 import type { FallbackReason } from "../clc/fallback.js";
 import type { SmcOptions } from "../config.js";
-import type { Wildcard } from "../rendezvous/arena.js";
+import type { Wildcard } from "../rendezvous/host.js";
 import { channels, debug } from "../trace.js";
 import { adaptSocket } from "./adapt.js";
 import { type AddressOut, endpointsOf, type TcpHandle } from "./binding.js";

@@ -13,8 +13,8 @@ import { networkInterfaces } from "node:os";
 import { networkNamespace } from "../host/files.js";
 import { debug } from "../trace.js";
 import type { Endpoint } from "./address.js";
-import type { Wildcard } from "./arena.js";
 import { checkEntry, ENTRY_NAME, type Entry, examineEntry, makeEntry } from "./entry.js";
+import type { Wildcard } from "./host.js";
 import { keysToEnter, keysToFind, LISTENER_KEY } from "./listener-key.js";
 import { LISTENERS, type RuntimeDirectory } from "./runtime-directory.js";
 

@@ -9,7 +9,7 @@
  *   ns<namespace>-any4_<port>     every loopback address of IPv4; any6: of IPv6
  */
 import { type Endpoint, writeAddress } from "./address.js";
-import type { Wildcard } from "./arena.js";
+import type { Wildcard } from "./host.js";
 
 /** What a name looks like. */
 export const LISTENER_KEY = /^(?:[0-9a-f]{32}|ns\d{1,20}-(?:[0-9a-f]{32}|any4|any6))_\d{1,5}$/;

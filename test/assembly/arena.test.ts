@@ -10,14 +10,12 @@ import { Rig } from "./rig.js";
 let rig: Rig;
 let abi: Abi;
 let owner: number;
-let allFree: number;
 
 const exhaustion = suite("arena exhaustion");
 exhaustion.before.each(() => {
   rig = new Rig();
   abi = rig.abi;
   owner = rig.stack(1);
-  allFree = abi.arenaFreeBlocks();
 });
 
 exhaustion("blocks: the last one is given out, then STATUS_NO_MEMORY, and what is freed can be had again", () => {
@@ -30,7 +28,7 @@ exhaustion("blocks: the last one is given out, then STATUS_NO_MEMORY, and what i
     }
     taken.push(index);
   }
-  assert.is(taken.length, allFree);
+  assert.is(taken.length, rig.blocks);
   assert.is(abi.arenaFreeBlocks(), 0);
   assert.is(abi.dmbRegister(owner, 1, 0, 0, 2), STATUS_NO_MEMORY);
   assert.is(new Set(taken.map((index) => rig.base(index))).size, taken.length, "each its own block");
@@ -40,7 +38,7 @@ exhaustion("blocks: the last one is given out, then STATUS_NO_MEMORY, and what i
   const again = abi.dmbRegister(owner, 0, 0, 0, 3);
   assert.ok(again >= 0);
   for (const index of [...taken, again]) assert.is(abi.dmbUnregister(owner, index), STATUS_OK);
-  assert.is(abi.arenaFreeBlocks(), allFree);
+  assert.is(abi.arenaFreeBlocks(), rig.blocks);
 });
 
 exhaustion("a failed registration leaves its entry free", () => {
@@ -56,7 +54,7 @@ exhaustion("a failed registration leaves its entry free", () => {
   for (let i = 0; i < 100; i++) assert.is(abi.dmbRegister(owner, 6, 0, 1, 1), STATUS_NO_MEMORY);
   assert.is(used(), before);
   for (const index of big) abi.dmbUnregister(owner, index);
-  assert.is(abi.arenaFreeBlocks(), allFree);
+  assert.is(abi.arenaFreeBlocks(), rig.blocks);
 });
 
 exhaustion("entries: with blocks left over, the table's end is STATUS_NO_MEMORY too", () => {

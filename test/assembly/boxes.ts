@@ -6,27 +6,16 @@
  */
 import * as assert from "uvu/assert";
 import { EXTENT_BOX, STATUS_OK } from "../../assembly/shared/codes.js";
-import {
-  BOX_BITS,
-  BOX_BLOCKS,
-  BOX_SUMMARY,
-  CONN_CAPACITY,
-  PENDING_BYTES,
-  STACK_ARMED,
-} from "../../assembly/shared/layout.js";
-import { readyView, stackWord } from "../../src/engine/memory.js";
+import { BOX_BITS, BOX_BLOCKS, BOX_SUMMARY, PENDING_BYTES, STACK_ARMED } from "../../assembly/shared/layout.js";
+import { stackWord } from "../../src/engine/memory.js";
 import { Extent, peerExtent } from "./extents.js";
-import { Rig } from "./rig.js";
+import { Poller } from "./poller.js";
 
 /** Every bit of a summary word. */
 export const ALL = 0xffff_ffff_ffff_ffffn;
 
 /** A stack with boxes. The stacks of other processes that write into them are stacks of this arena that hold foreign DMBs. */
-export class Board {
-  readonly rig = new Rig();
-  readonly abi = this.rig.abi;
-  readonly owner = this.rig.stack(1);
-  readonly ready = readyView(this.rig.memory, this.owner);
+export class Board extends Poller {
   #thread = 2;
 
   /** The owner's box for the process of pair `n`, and a stack of that process. */
@@ -34,18 +23,6 @@ export class Board {
     const box = new Extent(this.rig, EXTENT_BOX, BOX_BLOCKS, n);
     this.abi.stackSetBox(this.owner, n, box.base);
     return new Stranger(this, n, box.base, this.rig.stack(this.#thread++));
-  }
-
-  poll(): number[] {
-    const count = this.abi.cqPoll(this.owner);
-    assert.ok(count <= CONN_CAPACITY, `${count} slots in a list of ${CONN_CAPACITY}`);
-    return [...this.ready.subarray(0, count)];
-  }
-
-  drain(): number[] {
-    const all: number[] = [];
-    for (let slots = this.poll(); slots.length > 0; slots = this.poll()) for (const slot of slots) all.push(slot);
-    return all.sort((a, b) => a - b);
   }
 
   armed(): number {

@@ -13,15 +13,12 @@ import {
   STACK_READY,
   STACK_SUMMARY,
 } from "../../assembly/shared/layout.js";
-import { readyView, stackWord } from "../../src/engine/memory.js";
+import { stackWord } from "../../src/engine/memory.js";
 import { prngFor } from "../support/prng.js";
-import { Rig } from "./rig.js";
+import { Poller } from "./poller.js";
 
 /** A stack that polls and peers with connections to any of its slots. All posts go over one DMB for each peer. */
-class Board {
-  readonly rig = new Rig();
-  readonly owner = this.rig.stack(1);
-  readonly ready = readyView(this.rig.memory, this.owner);
+class Board extends Poller {
   #thread = 2;
 
   /** A peer stack; connections of it post to the owner's slots. */
@@ -35,20 +32,6 @@ class Board {
     assert.is(this.rig.attach(this.owner, own), own);
     assert.is(this.rig.abi.connAttach(this.owner, conn, own, -1), STATUS_OK);
     return new Peer(this, stack, own, dmb);
-  }
-
-  /** Slots of one poll, in list order. */
-  poll(): number[] {
-    const count = this.rig.abi.cqPoll(this.owner);
-    assert.ok(count <= CONN_CAPACITY, `${count} slots in a list of ${CONN_CAPACITY}`);
-    return [...this.ready.subarray(0, count)];
-  }
-
-  /** Slots of as many polls as it takes, sorted. */
-  drain(): number[] {
-    const all: number[] = [];
-    for (let slots = this.poll(); slots.length > 0; slots = this.poll()) for (const slot of slots) all.push(slot);
-    return all.sort((a, b) => a - b);
   }
 }
 

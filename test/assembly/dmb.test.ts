@@ -13,7 +13,6 @@ let abi: Abi;
 let owner: number;
 let peer: number;
 let other: number;
-let allFree: number;
 
 function scene(): void {
   rig = new Rig();
@@ -21,11 +20,10 @@ function scene(): void {
   owner = rig.stack(1);
   peer = rig.stack(2);
   other = rig.stack(3);
-  allFree = abi.arenaFreeBlocks();
 }
 
 function allBack(): void {
-  assert.is(abi.arenaFreeBlocks(), allFree, "every block came back");
+  assert.is(abi.arenaFreeBlocks(), rig.blocks, "every block came back");
 }
 
 const orders = suite("DMB orders");
@@ -40,7 +38,7 @@ orders("registered buffers are zero, aligned to their size, and say whose they a
     assert.is(abi.dmbOwner(dmb), owner);
     assert.is(abi.dmbSlot(dmb), 1000 + sizeClass);
     assert.ok(rig.take(rig.base(dmb), length).every((byte) => byte === 0));
-    assert.is(abi.arenaFreeBlocks(), allFree - (1 << sizeClass));
+    assert.is(abi.arenaFreeBlocks(), rig.blocks - (1 << sizeClass));
     assert.is(abi.dmbUnregister(owner, dmb), STATUS_OK);
   }
   allBack();
@@ -49,7 +47,7 @@ orders("registered buffers are zero, aligned to their size, and say whose they a
 orders("unregistered without an attacher: free at once", () => {
   const dmb = rig.register(owner, 0);
   assert.is(abi.dmbUnregister(owner, dmb), STATUS_OK);
-  assert.is(abi.arenaFreeBlocks(), allFree);
+  assert.is(abi.arenaFreeBlocks(), rig.blocks);
   assert.is(abi.dmbUnregister(owner, dmb), STATUS_UNKNOWN, "only once");
   allBack();
 });
@@ -59,7 +57,7 @@ orders("attach, detach, unregister", () => {
   assert.is(rig.attach(peer, dmb), dmb);
   assert.is(abi.dmbDetach(peer, dmb), STATUS_OK);
   assert.is(abi.dmbDetach(peer, dmb), STATUS_UNKNOWN, "only once");
-  assert.is(abi.arenaFreeBlocks(), allFree - 1, "the owner's hold is enough");
+  assert.is(abi.arenaFreeBlocks(), rig.blocks - 1, "the owner's hold is enough");
   assert.is(rig.attach(other, dmb), dmb, "after a detach the next may attach");
   assert.is(abi.dmbDetach(other, dmb), STATUS_OK);
   assert.is(abi.dmbUnregister(owner, dmb), STATUS_OK);
@@ -70,7 +68,7 @@ orders("the owner may go first: the buffer stays until the attacher lets go", ()
   const dmb = rig.register(owner, 0);
   rig.attach(peer, dmb);
   assert.is(abi.dmbUnregister(owner, dmb), STATUS_OK);
-  assert.is(abi.arenaFreeBlocks(), allFree - 1);
+  assert.is(abi.arenaFreeBlocks(), rig.blocks - 1);
   const next = rig.register(other, 0);
   assert.is.not(next, dmb, "the entry is not given away");
   assert.is.not(rig.base(next), rig.base(dmb), "nor are the pages");
@@ -107,7 +105,7 @@ orders("a stack may attach its own buffer", () => {
   const dmb = rig.register(owner, 0);
   assert.is(rig.attach(owner, dmb), dmb);
   assert.is(abi.dmbUnregister(owner, dmb), STATUS_OK);
-  assert.is(abi.arenaFreeBlocks(), allFree - 1);
+  assert.is(abi.arenaFreeBlocks(), rig.blocks - 1);
   assert.is(abi.dmbDetach(owner, dmb), STATUS_OK);
   allBack();
 });
@@ -287,12 +285,12 @@ random("10,000 random steps of three stacks in two threads: the table agrees wit
     if (entry !== undefined && entry.owner === undefined && entry.attacher === undefined) live.delete(index);
   }
   const held = [...live.values()].reduce((sum, entry) => sum + entry.blocks, 0);
-  assert.is(abi.arenaFreeBlocks(), allFree - held);
+  assert.is(abi.arenaFreeBlocks(), rig.blocks - held);
   for (const [index, entry] of live) {
     if (entry.attacher !== undefined) abi.dmbDetach(entry.attacher, index);
     if (entry.owner !== undefined) abi.dmbUnregister(entry.owner, index);
   }
-  assert.is(abi.arenaFreeBlocks(), allFree);
+  assert.is(abi.arenaFreeBlocks(), rig.blocks);
   allZero();
 });
 

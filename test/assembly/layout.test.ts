@@ -9,8 +9,10 @@ const map = suite("memory map");
 /** Bytes of a desk. */
 const DESK_END = layout.DESK_CLAIMS + layout.CLAIM_CAPACITY * layout.CLAIM_SIZE;
 
+type Region = readonly [name: string, start: number, length: number];
+
 /** Regions in order: [start, end). A region may end before the next one starts, never after. */
-function inOrder(regions: readonly (readonly [name: string, start: number, length: number])[], end: number): void {
+function inOrder(regions: readonly Region[], end: number): void {
   let at = 0;
   let before = "the start";
   for (const [name, start, length] of regions) {
@@ -19,6 +21,35 @@ function inOrder(regions: readonly (readonly [name: string, start: number, lengt
     before = name;
   }
   assert.ok(at <= end, `${before} ends at ${at}, beyond ${end}`);
+}
+
+/** What a prefix has beside its words. */
+const NO_WORD = /^(TABLE_OFFSET|SIZE|ENTRY_SIZE|CAPACITY|TAG|MOST_BLOCKS|NUMBERS|PROBES)$/;
+
+/**
+ * The words of an entry of `size` bytes, all that the layout has under `prefix`: aligned to their width, none over another.
+ *
+ * Takes: wide, bytes of those that are no u32; beside, what else the entry holds.
+ */
+function checkWords(
+  prefix: string,
+  size: number,
+  wide: Readonly<Record<string, number>> = {},
+  beside: readonly Region[] = [],
+): void {
+  const words = Object.entries(layout)
+    .filter(([name]) => name.startsWith(`${prefix}_`))
+    .map(([name, offset]) => [name.slice(prefix.length + 1), offset] as const)
+    .filter(([word]) => !NO_WORD.test(word))
+    .map(([word, offset]): Region => [word, offset, wide[word] ?? 4]);
+  inOrder(
+    [...words, ...beside].sort((one, other) => one[1] - other[1]),
+    size,
+  );
+  for (const [word, offset, length] of words) assert.is(offset % (length > 4 ? 8 : 4), 0, `${prefix}_${word}`);
+  const known = words.map(([word]) => word);
+  for (const word of Object.keys(wide)) assert.ok(known.includes(word), `${prefix}_${word} is there`);
+  assert.ok(known.length > 1, `${prefix} has words`);
 }
 
 map("the arena: tables, stack blocks, allocation blocks", () => {
@@ -91,27 +122,8 @@ map("a box: doorbell and control words where a stack block has them, then bits, 
 });
 
 map("an extent: its heads lie before its DMBs, and a token has bits for each block and each extent", () => {
-  inOrder(
-    [
-      ["CDC area", 0, layout.CDC_SIZE],
-      ["link", layout.HEAD_LINK, 4],
-      ["slot", layout.HEAD_SLOT, 4],
-      ["token", layout.HEAD_TOKEN, 8],
-      ["stack", layout.HEAD_STACK, 4],
-      ["length", layout.HEAD_LENGTH, 4],
-      ["touched", layout.HEAD_TOUCHED, 4],
-    ],
-    layout.HEAD_SIZE,
-  );
-  inOrder(
-    [
-      ["state", layout.EXTENT_STATE, 4],
-      ["base", layout.EXTENT_BASE, 4],
-      ["blocks", layout.EXTENT_BLOCKS, 4],
-    ],
-    layout.EXTENT_SIZE,
-  );
-  assert.is(layout.HEAD_TOKEN % 8, 0);
+  checkWords("HEAD", layout.HEAD_SIZE, { TOKEN: 8 }, [["CDC area", 0, layout.CDC_SIZE]]);
+  checkWords("EXTENT", layout.EXTENT_SIZE);
   assert.ok(layout.EXTENT_MOST_BLOCKS <= 1 << 10 && layout.EXTENT_NUMBERS <= 1 << 6);
   // A tag of the block table is one of: free, a DMB's index + 1, an extent's free block, an extent's own block.
   assert.ok(layout.DMB_CAPACITY < layout.EXTENT_TAG);
@@ -129,47 +141,14 @@ map("words that different threads write lie on different cache lines", () => {
 });
 
 map("a connection block: every word aligned to its width, none over another", () => {
-  const wide = new Set(["TX_PREP", "TX_SENT", "TX_CONS", "RX_PROD", "RX_CONS", "RX_CONFIRMED"]);
-  const words = Object.entries(layout)
-    .filter(([name]) => /^CONN_(?!SIZE|CAPACITY)/.test(name))
-    .map(([name, offset]) => [name, offset, wide.has(name.slice(5)) ? 8 : 4] as const)
-    .sort((a, b) => a[1] - b[1]);
-  inOrder(words, layout.CONN_SIZE);
-  for (const [name, offset, width] of words) assert.is(offset % width, 0, name);
-  assert.is(words.filter(([, , width]) => width === 8).length, wide.size);
+  const cursors = ["TX_PREP", "TX_SENT", "TX_CONS", "RX_PROD", "RX_CONS", "RX_CONFIRMED"];
+  checkWords("CONN", layout.CONN_SIZE, Object.fromEntries(cursors.map((word) => [word, 8])));
 });
 
 map("entries of the tables: words aligned, within their entry", () => {
-  inOrder(
-    [
-      ["state", layout.DMB_STATE, 4],
-      ["base", layout.DMB_BASE, 4],
-      ["length", layout.DMB_LENGTH, 4],
-      ["slot", layout.DMB_SLOT, 4],
-      ["token", layout.DMB_TOKEN, 8],
-      ["touched", layout.DMB_TOUCHED, 4],
-      ["zone", layout.DMB_ZONE, 4],
-      ["CDC area", layout.DMB_CDC, layout.CDC_SIZE],
-    ],
-    layout.DMB_ENTRY_SIZE,
-  );
-  inOrder(
-    [
-      ["state", layout.LISTENER_STATE, 4],
-      ["port", layout.LISTENER_PORT, 4],
-      ["address", layout.LISTENER_ADDRESS, 16],
-      ["wildcard", layout.LISTENER_WILDCARD, 4],
-    ],
-    layout.LISTENER_SIZE,
-  );
-  inOrder(
-    [
-      ["state", layout.CLAIM_STATE, 4],
-      ["key", layout.CLAIM_KEY, layout.KEY_SIZE],
-    ],
-    layout.CLAIM_SIZE,
-  );
-  for (const offset of [layout.DMB_TOKEN, layout.LISTENER_ADDRESS, layout.CLAIM_KEY]) assert.is(offset % 8, 0);
+  checkWords("DMB", layout.DMB_ENTRY_SIZE, { TOKEN: 8, CDC: layout.CDC_SIZE });
+  checkWords("LISTENER", layout.LISTENER_SIZE, { ADDRESS: 16 });
+  checkWords("CLAIM", layout.CLAIM_SIZE, { KEY: layout.KEY_SIZE });
 });
 
 map("flags of a word do not overlap, and events are told apart", () => {

@@ -43,7 +43,7 @@ export class Rig {
   readonly abi: Abi;
   readonly bytes: Uint8Array;
   readonly words: DataView;
-  /** Allocation blocks of the arena. */
+  /** Allocation blocks of the arena; all are free at first. */
   readonly blocks: number;
   #random = 1;
 

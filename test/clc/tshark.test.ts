@@ -3,10 +3,11 @@
  *
  * The capture is synthesised around the bytes that the handshake machines and codecs produce. Skipped without tshark.
  */
-import { test } from "uvu";
+import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { LocalOffer } from "../../src/clc/agreement.js";
 import { expectedFields } from "../support/clc-fields.js";
+import { testUnless } from "../support/missing.js";
 import { CLIENT_PORT, pcap, type Segment } from "../support/pcap.js";
 import { type Dissected, dissect, tsharkMissing, tsharkVersion } from "../support/tshark.js";
 import { SAMPLES, sample } from "../wire/messages.js";
@@ -53,13 +54,8 @@ const DISSECTOR_OVERRUNS = [
 const clientPortOf = (frame: Dissected): number =>
   Math.max(...["tcp.srcport", "tcp.dstport"].map((field) => Number(frame[field][0])));
 
-function tsharkTest(name: string, body: () => Promise<void>): void {
-  if (tsharkMissing === undefined) test(`${name} (${tsharkVersion})`, body);
-  else {
-    process.stdout.write(`skipped: ${name}: ${tsharkMissing}\n`);
-    test.skip(name, body);
-  }
-}
+const tests = suite(`tshark (${tsharkVersion})`);
+const tsharkTest = testUnless(tsharkMissing, tests);
 
 tsharkTest("tshark shows every field of every handshake as it was sent", async () => {
   const segments = Object.entries(CONVERSATIONS).flatMap(([what, list]) => list.map(({ bytes }) => ({ what, bytes })));
@@ -102,4 +98,4 @@ tsharkTest("tshark does report a message that is malformed", async () => {
   assert.is(frames.length, 1);
 });
 
-test.run();
+tests.run();

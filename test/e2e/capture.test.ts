@@ -12,6 +12,7 @@ import * as assert from "uvu/assert";
 import type { SmcOptions } from "../../src/index.js";
 import * as smc from "../../src/index.js";
 import { expectedFields } from "../support/clc-fields.js";
+import { testUnless } from "../support/missing.js";
 import { dissect, tsharkMissing, tsharkVersion } from "../support/tshark.js";
 import { happens, until, within } from "../support/watchdog.js";
 
@@ -93,16 +94,8 @@ async function converse(client: Partial<SmcOptions>, server: Partial<SmcOptions>
   return { messages, mode, capture: await capture.stop() };
 }
 
-const capturing = suite("capture");
-const missing = captureMissing();
-
-function captured(name: string, body: () => Promise<void>): void {
-  if (missing === undefined) capturing(`${name} (${tsharkVersion})`, body);
-  else {
-    process.stdout.write(`skipped: ${name}: ${missing}\n`);
-    capturing.skip(name, body);
-  }
-}
+const capturing = suite(`capture (${tsharkVersion})`);
+const captured = testUnless(captureMissing(), capturing);
 
 async function compare({ messages, capture }: Sent): Promise<void> {
   const expected = messages.map(expectedFields);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type FileSystemType, fileSystemType, networkNamespace } from "../../src/host/files.js";
+import { skip } from "../support/missing.js";
 
 const test = suite("files");
 
@@ -53,7 +54,7 @@ const LISTED: readonly [string, number, FileSystemType][] = [
 ];
 
 if (process.platform !== "linux") {
-  test.skip("no file system types and no namespaces but on Linux");
+  skip(test, "all of it", "no file system types and no namespaces but on Linux");
 } else {
   test("each mounted file system is named by its kind", () => {
     const lines = readFileSync("/proc/self/mounts", "utf8").trim().split("\n");

@@ -4,12 +4,12 @@ import { constants } from "node:os";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeBell } from "../../src/host/bell.js";
-import { type Libc, lastErrno, libcFunction, loadLibc, systemError, uninterrupted } from "../../src/host/libc.js";
+import { lastErrno, libcFunction, loadLibc, systemError, uninterrupted } from "../../src/host/libc.js";
+import { skip } from "../support/missing.js";
 import { until } from "../support/watchdog.js";
 import { errorOf } from "./descriptors.js";
 
 const loaded = loadLibc();
-const libc = ("libc" in loaded ? loaded.libc : undefined) as Libc;
 const PAGE = 65_536;
 
 const test = suite("libc");
@@ -18,9 +18,11 @@ const test = suite("libc");
 const memory = new WebAssembly.Memory({ initial: 4, maximum: 4, shared: true });
 const bytes = new Uint8Array(memory.buffer);
 
-if (libc === undefined) {
-  test.skip(`no libc: ${"reason" in loaded ? loaded.reason : ""}`);
+if ("reason" in loaded) {
+  skip(test, "all of it", `no libc: ${loaded.reason}`);
 } else {
+  const { libc } = loaded;
+
   test("it is bound once a thread", () => {
     assert.is(loadLibc(), loaded);
   });

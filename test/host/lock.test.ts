@@ -9,6 +9,7 @@ import * as assert from "uvu/assert";
 import { loadLibc } from "../../src/host/libc.js";
 import { isLocked, lockFile } from "../../src/host/lock.js";
 import { duplicate } from "../../src/host/unix-socket.js";
+import { skip } from "../support/missing.js";
 import { happens } from "../support/watchdog.js";
 import { closeAll, errorOf } from "./descriptors.js";
 
@@ -18,7 +19,7 @@ const test = suite("lock");
 const loaded = loadLibc();
 
 if ("reason" in loaded) {
-  test.skip(`no libc: ${loaded.reason}`);
+  skip(test, "all of it", `no libc: ${loaded.reason}`);
 } else {
   const folder = mkdtempSync(join(tmpdir(), "smcnet-lock-"));
   const path = join(folder, "entry");

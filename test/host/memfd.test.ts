@@ -7,6 +7,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { addressOf, fcntl, libcFunction, loadLibc } from "../../src/host/libc.js";
 import { checkMemfd, createMemfd, mapAnonymous, mapOver, pageSize, releaseShared } from "../../src/host/memfd.js";
+import { skip } from "../support/missing.js";
 import { closeAll, errorOf, isCloseOnExec, openDescriptors } from "./descriptors.js";
 
 const test = suite("memfd");
@@ -30,7 +31,7 @@ const range = (index: number): Uint8Array => new Uint8Array(memory.buffer, index
 const all = (bytes: Uint8Array, value: number): boolean => bytes.every((byte) => byte === value);
 
 if ("reason" in loaded) {
-  test.skip(`no libc: ${loaded.reason}`);
+  skip(test, "all of it", `no libc: ${loaded.reason}`);
 } else {
   const memfdCreate = libcFunction<(name: string, flags: number) => number>(
     "int memfd_create(const char *name, unsigned int flags)",

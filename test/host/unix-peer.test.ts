@@ -22,6 +22,7 @@ import {
   sendFrame,
   waitReadable,
 } from "../../src/host/unix-socket.js";
+import { skip } from "../support/missing.js";
 import { happens, WATCHDOG_MS } from "../support/watchdog.js";
 import { closeAll, descriptorOf, errorOf, isCloseOnExec, openDescriptors } from "./descriptors.js";
 
@@ -38,7 +39,7 @@ function received(descriptor: number): string {
 }
 
 if ("reason" in loaded) {
-  test.skip(`no libc: ${loaded.reason}`);
+  skip(test, "all of it", `no libc: ${loaded.reason}`);
 } else {
   const folder = mkdtempSync(join(tmpdir(), "smcnet-unix-"));
   test.after(() => rmSync(folder, { recursive: true }));

@@ -8,6 +8,7 @@ import * as assert from "uvu/assert";
 import { addressOf, libcFunction, loadLibc } from "../../src/host/libc.js";
 import { checkMemfd, createMemfd, mapAnonymous, mapOver } from "../../src/host/memfd.js";
 import { receiveFrame, sendFrame } from "../../src/host/unix-socket.js";
+import { skip } from "../support/missing.js";
 import { closeAll, errorOf, isCloseOnExec, openDescriptors } from "./descriptors.js";
 
 const test = suite("unix-socket");
@@ -25,7 +26,7 @@ function received(descriptor: number, room = 100): [string, number] | string {
 }
 
 if ("reason" in loaded) {
-  test.skip(`no libc: ${loaded.reason}`);
+  skip(test, "all of it", `no libc: ${loaded.reason}`);
 } else {
   const pair = (): [number, number] => loaded.libc.socketpair()!;
   const sendRaw = libcFunction<(descriptor: number, message: Uint8Array, flags: number) => number | bigint>(

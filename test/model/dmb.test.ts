@@ -1,7 +1,7 @@
 /**
  * One entry of the DMB table and its block: owner, attacher, an heir of the entry, kills at every step, and the reaper.
  *
- * Mirrors dmbRegister, dmbAttach, drop, release and dmbReap step by step (SYNC POINT dmb-register). However the threads
+ * Mirrors dmbRegister, dmbAttach, dmbDrop, dmbRelease and dmbReap step by step (SYNC POINT dmb-register). However the threads
  * come and go, nobody writes into a buffer that has been given on, a buffer is handed out zeroed, and in the end entry and
  * block are free.
  */
@@ -79,7 +79,7 @@ const swap = (
   };
 };
 
-/** Zeroes, gives the block back, frees the entry: release(). */
+/** Zeroes, gives the block back, frees the entry: dmbRelease(). */
 function releasing(prefix: string, next: (s: State) => string): Record<string, Step<State>> {
   return {
     [`${prefix} zero`]: (s) => {

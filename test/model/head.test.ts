@@ -1,8 +1,8 @@
 /**
  * The head of one DMB in an extent: its owner, a peer in another process, kills at every step, and a reaper.
  *
- * Mirrors dmbRegister, dmbAttachPeer, drop with heldElsewhere, release, dmbReclaim and dmbReap step by step (SYNC POINT
- * dmb-register, dmb-detach). The buffer comes back exactly once, zeroed, never while the peer holds it; and a peer that was
+ * Mirrors dmbRegister, dmbAttachPeer, dmbDrop with heldElsewhere, dmbRelease, dmbReclaim and dmbReap step by step (SYNC
+ * POINT dmb-register, dmb-detach). The buffer comes back exactly once, zeroed, never while the peer holds it; and a peer that was
  * stopped half way through an attach takes hold of nothing that was registered since.
  */
 import { suite } from "uvu";
@@ -56,7 +56,7 @@ const is = (link: Link, state: Link["state"], tag: number, order: Order): boolea
 
 const peerDead = (s: State): boolean => s.pc["peer"] === "killed";
 
-/** Zeroes, gives the block back, frees the entry: release() of an own buffer. */
+/** Zeroes, gives the block back, frees the entry: dmbRelease() of an own buffer. */
 function releasing(next: (s: State) => string): Record<string, Step<State>> {
   return {
     release: (s) => {
@@ -83,7 +83,7 @@ function releasing(next: (s: State) => string): Record<string, Step<State>> {
   };
 }
 
-/** Drops the owner's hold: drop() with heldElsewhere(). */
+/** Drops the owner's hold: dmbDrop() with heldElsewhere(). */
 function unregistering(order: Order, next: (s: State) => string): Record<string, Step<State>> {
   const steps: Record<string, Step<State>> = {
     unregister: (s) => {

@@ -8,11 +8,11 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { shmMissing, testUnless } from "../support/missing.js";
 import { containersMissing, Link, translationMissing } from "../support/namespaces.js";
 import type { Call } from "./guest.child.js";
 import { type Guest, Guests } from "./guest.js";
 import { NOTHING_LEFT } from "./peer.js";
-import { shmMissing } from "./placement.js";
 
 const SERVER = "10.83.7.2";
 const CLIENT = "10.83.7.1";
@@ -50,16 +50,9 @@ test.after.each(async ({ guests, links }) => {
   for (const link of links) link.remove();
 });
 
-function when(missing: string | undefined, name: string, body: (context: Context) => Promise<void>): void {
-  if (missing === undefined) test(name, body);
-  else {
-    process.stdout.write(`skipped: ${name}: ${missing}\n`);
-    test.skip(name, body);
-  }
-}
-
 const noContainers = shmMissing() ?? containersMissing();
-const noTranslation = noContainers ?? translationMissing();
+const contained = testUnless(noContainers, test);
+const translated = testUnless(noContainers ?? translationMissing(), test);
 
 /** COUNT calls as callers see them. */
 const calls = (carrier: string, by: string): Call[] => Array<Call>(COUNT).fill({ carrier, heard: by });
@@ -108,31 +101,23 @@ async function callTwins(context: Context, makerB: "net" | "smcnet", portsB: num
   return [[...carriedA], [...carriedB]];
 }
 
-when(
-  noContainers,
-  "two containers with the same address: each client gets SMC with its own server",
-  async (context) => {
-    assert.equal(await callTwins(context, "smcnet", PORTS_B), [["shm"], ["shm"]]);
-  },
-);
+contained("two containers with the same address: each client gets SMC with its own server", async (context) => {
+  assert.equal(await callTwins(context, "smcnet", PORTS_B), [["shm"], ["shm"]]);
+});
 
-when(
-  noContainers,
-  "two containers with the same address, one without SMC: it never gets a byte of CLC",
-  async (context) => {
-    assert.equal(await callTwins(context, "net", PORTS_B), [["shm"], ["TCP"]]);
-  },
-);
+contained("two containers with the same address, one without SMC: it never gets a byte of CLC", async (context) => {
+  assert.equal(await callTwins(context, "net", PORTS_B), [["shm"], ["TCP"]]);
+});
 
 for (const maker of ["smcnet", "net"] as const) {
   const name = "the same with the same ports of the clients, too: equal 4-tuples are not mixed up";
-  when(noContainers, `${name} · server B is ${maker}`, async (context) => {
+  contained(`${name} · server B is ${maker}`, async (context) => {
     const carrierB = maker === "smcnet" ? "shm" : "TCP";
     assert.equal(await callTwins(context, maker, PORTS_A), [["shm"], [carrierB]]);
   });
 }
 
-when(noContainers, "a second address of a server that was met is proven as well", async (context) => {
+contained("a second address of a server that was met is proven as well", async (context) => {
   const [inside, outside] = context.link().containers;
   context.links[0]!.addAddress(0, MASK);
   const server = context.guests.add("the server", inside);
@@ -159,8 +144,7 @@ for (const [what, probe] of [
   ["takes none", 0],
   ["never gets one", 1],
 ] as const) {
-  when(
-    noContainers,
+  contained(
     `a server that cannot be proven to be there, because it ${what}: TCP with every byte right`,
     async (context) => {
       const [server, client] = await furnish(context, "A", "smcnet");
@@ -174,28 +158,24 @@ for (const [what, probe] of [
   );
 }
 
-when(
-  noContainers,
-  "a forwarded port where another container has a server: TCP with every byte right",
-  async (context) => {
-    const [serverA] = await furnish(context, "A", "smcnet");
-    const [inside, outside] = context.link().containers;
-    const [forwarder, serverB, client] = [
-      context.guests.add("the forwarder", inside),
-      context.guests.add("server B", inside),
-      context.guests.add("the client", outside),
-    ];
-    // The client finds server A under this address, and is connected to server B.
-    const behind = { host: SERVER, port: CALLEE.port + 1 };
-    await serverB.ask("listen", "smcnet", behind, "server B");
-    await forwarder.ask("forward", CALLEE, behind);
-    assert.equal(await client.ask("calls", "smcnet", CALLEE, "client", COUNT), calls("TCP", "server B"));
-    assert.equal(byNumber(await serverB.ask("taken", COUNT)), numbered("TCP", "client"));
-    assert.equal(await serverA.ask("taken", 0), []);
-  },
-);
+contained("a forwarded port where another container has a server: TCP with every byte right", async (context) => {
+  const [serverA] = await furnish(context, "A", "smcnet");
+  const [inside, outside] = context.link().containers;
+  const [forwarder, serverB, client] = [
+    context.guests.add("the forwarder", inside),
+    context.guests.add("server B", inside),
+    context.guests.add("the client", outside),
+  ];
+  // The client finds server A under this address, and is connected to server B.
+  const behind = { host: SERVER, port: CALLEE.port + 1 };
+  await serverB.ask("listen", "smcnet", behind, "server B");
+  await forwarder.ask("forward", CALLEE, behind);
+  assert.equal(await client.ask("calls", "smcnet", CALLEE, "client", COUNT), calls("TCP", "server B"));
+  assert.equal(byNumber(await serverB.ask("taken", COUNT)), numbered("TCP", "client"));
+  assert.equal(await serverA.ask("taken", 0), []);
+});
 
-when(noTranslation, "a destination that is translated: TCP with every byte right", async (context) => {
+translated("a destination that is translated: TCP with every byte right", async (context) => {
   const [server, client] = await furnish(context, "A", "smcnet");
   const [link] = context.links;
   // It listens there as well, but what comes is given to the other socket: the ports that the two ends see differ.
@@ -208,7 +188,7 @@ when(noTranslation, "a destination that is translated: TCP with every byte right
   assert.equal(byNumber(await server.ask("taken", COUNT)), numbered("TCP", "client"));
 });
 
-when(noTranslation, "a source that is translated: TCP with every byte right", async (context) => {
+translated("a source that is translated: TCP with every byte right", async (context) => {
   const [server, client] = await furnish(context, "A", "smcnet");
   const [link] = context.links;
   link!.addAddress(1, MASK);

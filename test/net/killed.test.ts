@@ -4,11 +4,11 @@
 import net, { type AddressInfo } from "node:net";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { shmMissing, testUnless } from "../support/missing.js";
 import { happens } from "../support/watchdog.js";
 import type { Call } from "./guest.child.js";
 import { type Guest, Guests } from "./guest.js";
 import { NOTHING_LEFT } from "./peer.js";
-import { shmMissing } from "./placement.js";
 
 const HOST = "127.0.0.1";
 /** Callers at once. */
@@ -24,9 +24,7 @@ test.before.each((context) => {
 });
 test.after.each(({ guests }) => guests.send());
 
-const missing = shmMissing();
-const run = missing === undefined ? test : test.skip;
-if (missing !== undefined) process.stdout.write(`skipped: killed: ${missing}\n`);
+const run = testUnless(shmMissing(), test);
 
 /** `count` calls over plain TCP: what was heard is what was said and not a byte more. */
 const plain = (carrier: string, says: string, count: number): Call[] =>

@@ -7,8 +7,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as assert from "uvu/assert";
-import { loadLibc } from "../../src/host/libc.js";
-import * as smc from "../../src/index.js";
+import { shmMissing } from "../support/missing.js";
 import { type Container, containersMissing, Link } from "../support/namespaces.js";
 import { prngFor } from "../support/prng.js";
 import type { DeviceName, Side } from "../support/transports.js";
@@ -108,14 +107,6 @@ class Processes implements Place {
       emptyVolume(this.#directory);
     }
   }
-}
-
-/** Why there is no SMC between processes here; undefined where there is. */
-export function shmMissing(): string | undefined {
-  const { ffi, shm } = smc.options();
-  if (!ffi || !shm) return "SMC between processes is switched off";
-  const loaded = loadLibc();
-  return "reason" in loaded ? `no libc: ${loaded.reason}` : undefined;
 }
 
 interface Placement {

@@ -10,6 +10,7 @@ import { MessageChannel } from "node:worker_threads";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import * as smc from "../../src/index.js";
+import { sayLeftOut } from "../support/missing.js";
 import type { Side, Transport } from "../support/transports.js";
 import { TRANSPORTS } from "../support/transports.js";
 import { goesByItself, until } from "../support/watchdog.js";
@@ -61,7 +62,7 @@ export function stageAll(name: string, scenarios: readonly Scenario[], placement
   };
   const missing = new Map(placements.map((placement) => [placement, PLACEMENTS[placement].missing?.()]));
   for (const [placement, reason] of missing) {
-    if (reason !== undefined) process.stdout.write(`skipped: ${name} · ${placement}: ${reason}\n`);
+    if (reason !== undefined) sayLeftOut(`${name} · ${placement}`, reason);
   }
   for (const scenario of scenarios) {
     for (const placement of placements) {

@@ -29,26 +29,21 @@ spinning(
   },
 );
 
-spinning("with nothing ref'd it does not spin, whatever comes or goes", async () => {
-  const scene = await Scene.parked(10);
-  scene.loop.expect();
-  scene.ring(1);
-  await settle();
-  scene.loop.expect();
-  await settle();
-  assert.equal([scene.counters.busyPollTurns, scene.counters.parks], [0, 2]);
-});
-
-spinning("with a budget of 0 it does not spin, however much is ref'd", async () => {
-  const scene = await Scene.parked(0);
-  scene.loop.ref(1);
-  scene.loop.expect();
-  scene.ring(1);
-  await settle();
-  scene.loop.expect();
-  await settle();
-  assert.equal([scene.counters.busyPollTurns, scene.counters.parks], [0, 2]);
-});
+for (const [what, budget, isRefd] of [
+  ["with nothing ref'd it does not spin, whatever comes or goes", 10, false],
+  ["with a budget of 0 it does not spin, however much is ref'd", 0, true],
+] as const) {
+  spinning(what, async () => {
+    const scene = await Scene.parked(budget);
+    if (isRefd) scene.loop.ref(1);
+    scene.loop.expect();
+    scene.ring(1);
+    await settle();
+    scene.loop.expect();
+    await settle();
+    assert.equal([scene.counters.busyPollTurns, scene.counters.parks], [0, 2]);
+  });
+}
 
 spinning("an episode ends when the last ref goes", async () => {
   const scene = await Scene.parked(1_000_000);

@@ -6,7 +6,8 @@
  */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { Intent, Wildcard } from "../../src/rendezvous/arena.js";
+import type { Intent } from "../../src/rendezvous/client.js";
+import type { Wildcard } from "../../src/rendezvous/host.js";
 import { prngFor } from "../support/prng.js";
 import { until, within } from "../support/watchdog.js";
 import { at, LONG_MS, type Party, Scene, SERVICE, spy, turn, waits } from "./parties.js";

@@ -23,12 +23,12 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { networkNamespace } from "../../src/host/files.js";
-import { loadLibc } from "../../src/host/libc.js";
 import { lockFile } from "../../src/host/lock.js";
 import { ListenerDirectory } from "../../src/rendezvous/directory.js";
 import { makeEntry } from "../../src/rendezvous/entry.js";
 import { keysToFind } from "../../src/rendezvous/listener-key.js";
 import { openRuntimeDirectory, type RuntimeDirectory } from "../../src/rendezvous/runtime-directory.js";
+import { libcMissing, testUnless } from "../support/missing.js";
 import { type Prng, prngFor } from "../support/prng.js";
 
 const ROUNDS = Number(process.env["SMC_TEST_FUZZ"] ?? 200);
@@ -102,8 +102,7 @@ function putAnything(random: Prng, path: string, name: string, { outside, pipe }
 }
 
 const fuzz = suite<Scene>("listener directory among rubbish");
-const loaded = loadLibc();
-const test = "reason" in loaded ? fuzz.skip : fuzz;
+const test = testUnless(libcMissing(), fuzz);
 
 fuzz.before.each((scene) => {
   scene.base = mkdtempSync(join(tmpdir(), "smcnet-test-"));

@@ -9,9 +9,9 @@ import { join } from "node:path";
 import { parentPort } from "node:worker_threads";
 import { networkNamespace } from "../../src/host/files.js";
 import type { Endpoint } from "../../src/rendezvous/address.js";
-import type { Wildcard } from "../../src/rendezvous/arena.js";
 import { ListenerDirectory } from "../../src/rendezvous/directory.js";
 import type { Entry } from "../../src/rendezvous/entry.js";
+import type { Wildcard } from "../../src/rendezvous/host.js";
 import { keysToEnter } from "../../src/rendezvous/listener-key.js";
 import { openRuntimeDirectory } from "../../src/rendezvous/runtime-directory.js";
 

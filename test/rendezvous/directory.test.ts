@@ -20,10 +20,10 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { SmcError } from "../../src/errors.js";
 import { networkNamespace } from "../../src/host/files.js";
-import { loadLibc } from "../../src/host/libc.js";
 import type { Endpoint } from "../../src/rendezvous/address.js";
 import { ListenerDirectory } from "../../src/rendezvous/directory.js";
 import { openRuntimeDirectory, type RuntimeDirectory } from "../../src/rendezvous/runtime-directory.js";
+import { libcMissing, rootMissing, testUnless } from "../support/missing.js";
 import { until } from "../support/watchdog.js";
 import { Peer } from "./directory-peer.js";
 
@@ -71,9 +71,8 @@ function atTimes(body: (clock: { date: number; monotonic: number }) => void): vo
 }
 
 const registry = suite<Place>("listener directory");
-const loaded = loadLibc();
-const test = "reason" in loaded ? registry.skip : registry;
-const testAs = (able: boolean) => (able ? test : registry.skip);
+const noLibc = libcMissing();
+const test = testUnless(noLibc, registry);
 
 registry.before.each((place) => {
   place.path = join(realpathSync(mkdtempSync(join(tmpdir(), "smcnet-test-"))), "run");
@@ -343,15 +342,15 @@ test("where nothing can be entered, that is told, and nothing is left", (place) 
   mine.sweep();
 });
 
-/** Other users run the built tests too: every folder above has to let them in. */
-const othersMayRead = ((): boolean => {
+/** Why other users cannot run the built tests; undefined where they can. Every folder above has to let them in. */
+function othersMissing(): string | undefined {
   for (let at = dirname(fileURLToPath(import.meta.url)); at !== dirname(at); at = dirname(at))
-    if ((statSync(at).mode & 0o005) !== 0o005) return false;
-  return true;
-})();
+    if ((statSync(at).mode & 0o005) !== 0o005) return `other users may not read ${at}`;
+  return undefined;
+}
 
-testAs(process.geteuid?.() === 0 && othersMayRead)(
-  "users of a trusted group find each other, and remove each other's stale entries (needs root, a readable checkout)",
+testUnless(noLibc ?? rootMissing() ?? othersMissing(), registry)(
+  "users of a trusted group find each other, and remove each other's stale entries",
   async ({ path }) => {
     const GROUP = 54321;
     const shared = join(path, "..", "shared");
@@ -384,14 +383,21 @@ testAs(process.geteuid?.() === 0 && othersMayRead)(
   },
 );
 
-const namespaces = spawnSync("unshare", ["--net", "--pid", "--fork", "true"]).status === 0;
+/** Options of unshare for a process of another container. */
+const NAMESPACES = ["--net", "--pid", "--fork"];
 
-testAs(namespaces)(
-  "processes in other network and pid namespaces meet by their addresses (needs root)",
+/** Why no process can be put into namespaces of its own; undefined where one can. Tried out. */
+function namespacesMissing(): string | undefined {
+  const { status, error, stderr } = spawnSync("unshare", [...NAMESPACES, "true"], { encoding: "utf8" });
+  return status === 0 ? undefined : (error?.message ?? stderr.trim());
+}
+
+testUnless(noLibc ?? namespacesMissing(), registry)(
+  "processes in other network and pid namespaces meet by their addresses",
   async ({ path, mine }) => {
     const peer = await Peer.process(path, {
       gid: gidOf(1),
-      by: ["unshare", "--net", "--pid", "--fork", "--kill-child"],
+      by: ["unshare", ...NAMESPACES, "--kill-child"],
     });
     for (const address of ["127.0.0.1", "::1", NETWORK]) await peer.ask("enter", at(80, address), "none");
     mine.enter(at(81), "none", SOCKET);

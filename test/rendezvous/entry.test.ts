@@ -20,9 +20,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { loadLibc } from "../../src/host/libc.js";
 import { lockFile } from "../../src/host/lock.js";
 import { type Entry, examineEntry, makeEntry } from "../../src/rendezvous/entry.js";
+import { libcMissing, testUnless } from "../support/missing.js";
 
 interface Folder {
   folder: string;
@@ -51,8 +51,7 @@ function readAs(path: string, content: string): Entry | undefined {
 }
 
 const entries = suite<Folder>("entry");
-const loaded = loadLibc();
-const test = "reason" in loaded ? entries.skip : entries;
+const test = testUnless(libcMissing(), entries);
 
 entries.before.each((context) => {
   context.folder = mkdtempSync(join(tmpdir(), "smcnet-test-"));

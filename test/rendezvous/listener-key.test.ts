@@ -1,7 +1,7 @@
 /** Names of listeners: what a client looks for is what a listener at that address entered, and nothing else. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { Wildcard } from "../../src/rendezvous/arena.js";
+import type { Wildcard } from "../../src/rendezvous/host.js";
 import { keysToEnter, keysToFind, LISTENER_KEY } from "../../src/rendezvous/listener-key.js";
 
 const NAMESPACE = 4026531840;

@@ -8,7 +8,7 @@ import * as assert from "uvu/assert";
 import { CONTROL_RENDEZVOUS, EXTENT_BOX } from "../../assembly/shared/codes.js";
 import { BOX_BLOCKS, BOX_DESK } from "../../assembly/shared/layout.js";
 import type { Endpoint } from "../../src/rendezvous/address.js";
-import type { Neighbour, Neighbourhood, Wildcard } from "../../src/rendezvous/arena.js";
+import type { Neighbour, Neighbourhood, Wildcard } from "../../src/rendezvous/host.js";
 import { Extent } from "../assembly/extents.js";
 import { Rig } from "../assembly/rig.js";
 import { at, LONG_MS, Party, SERVICE, spy, turn, waits } from "./parties.js";

@@ -2,8 +2,10 @@
  * Stacks with their rendezvous, in one arena and one thread, and what each asked of its host. Knows no oracle.
  */
 import { keyView } from "../../src/engine/memory.js";
+import type { Wait } from "../../src/rendezvous/acceptor.js";
 import type { Endpoint } from "../../src/rendezvous/address.js";
-import { ArenaRendezvous, type Neighbourhood, type Wait } from "../../src/rendezvous/arena.js";
+import { ArenaRendezvous } from "../../src/rendezvous/arena.js";
+import type { Neighbourhood } from "../../src/rendezvous/host.js";
 import { Rig } from "../assembly/rig.js";
 
 /** The acceptor's wait where the test ends it by an event: far longer than the test. Milliseconds. */

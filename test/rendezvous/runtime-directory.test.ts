@@ -25,6 +25,7 @@ import {
   type RuntimeDirectoryOptions,
   runtimePath,
 } from "../../src/rendezvous/runtime-directory.js";
+import { rootMissing, testUnless } from "../support/missing.js";
 
 interface Folder {
   /** A directory of this test alone. */
@@ -57,8 +58,9 @@ function refused(
 }
 
 const directories = suite<Folder>("runtime directory");
-const test = process.platform === "linux" ? directories : directories.skip;
-const testAsRoot = UID === 0 ? test : directories.skip;
+const noLinux = process.platform === "linux" ? undefined : `no runtime directory on ${process.platform}`;
+const test = testUnless(noLinux, directories);
+const testAsRoot = testUnless(noLinux ?? rootMissing(), directories);
 
 directories.before.each((context) => {
   context.base = realpathSync(mkdtempSync(join(tmpdir(), "smcnet-test-")));
@@ -228,7 +230,7 @@ test("a directory of the user's own stays so, whatever groups are trusted", ({ b
   directory.close();
 });
 
-testAsRoot("another user's directory is refused (needs root)", ({ base }) => {
+testAsRoot("another user's directory is refused", ({ base }) => {
   const path = join(base, "run");
   opened({ path }).close();
   for (const part of ["l", ""]) {
@@ -238,25 +240,22 @@ testAsRoot("another user's directory is refused (needs root)", ({ base }) => {
   }
 });
 
-testAsRoot(
-  "a trusted group's directory may be another user's; the group of the unknown never (needs root)",
-  ({ base }) => {
-    const path = join(base, "run");
-    const give = (gid: number): void => {
-      for (const part of ["", "l", "s"]) {
-        chownSync(join(path, part), 12345, gid);
-        chmodSync(join(path, part), 0o2770);
-      }
-    };
-    opened({ path, gids: [54321] }).close();
-    for (const part of ["", "l", "s"]) assert.is(lstatSync(join(path, part)).gid, 54321);
-    give(54321);
-    opened({ path, gids: [1, 54321] }).close();
-    refused(path, /run belongs to uid 12345/, { gids: [1] });
-    give(65534);
-    refused(path, /run belongs to uid 12345/, { gids: [65534] });
-  },
-);
+testAsRoot("a trusted group's directory may be another user's; the group of the unknown never", ({ base }) => {
+  const path = join(base, "run");
+  const give = (gid: number): void => {
+    for (const part of ["", "l", "s"]) {
+      chownSync(join(path, part), 12345, gid);
+      chmodSync(join(path, part), 0o2770);
+    }
+  };
+  opened({ path, gids: [54321] }).close();
+  for (const part of ["", "l", "s"]) assert.is(lstatSync(join(path, part)).gid, 54321);
+  give(54321);
+  opened({ path, gids: [1, 54321] }).close();
+  refused(path, /run belongs to uid 12345/, { gids: [1] });
+  give(65534);
+  refused(path, /run belongs to uid 12345/, { gids: [65534] });
+});
 
 /** Runs `body` as user `uid`; root comes back. */
 function asUser(uid: number, body: () => void): void {
@@ -268,7 +267,7 @@ function asUser(uid: number, body: () => void): void {
   }
 }
 
-testAsRoot("who may not open it is told so; who cannot be told from others gets none (needs root)", ({ base }) => {
+testAsRoot("who may not open it is told so; who cannot be told from others gets none", ({ base }) => {
   const path = join(base, "run");
   opened({ path }).close();
   chmodSync(base, 0o755);

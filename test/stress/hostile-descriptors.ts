@@ -7,25 +7,28 @@ import { closeSync, ftruncateSync, openSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { addressOf, fcntl, lastErrno, libcFunction, loadLibc } from "../../src/host/libc.js";
+import {
+  AF_UNIX,
+  F_ADD_SEALS,
+  F_SEAL_FUTURE_WRITE,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  F_SEAL_WRITE,
+  MFD_ALLOW_SEALING,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  O_PATH,
+  SCM_RIGHTS,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from "../../src/host/linux.js";
+import { sayLeftOut } from "../support/missing.js";
 
-const AF_UNIX = 1;
 const AF_INET = 2;
-const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
 const SOCK_SEQPACKET = 5;
-const SOL_SOCKET = 1;
-const SCM_RIGHTS = 1;
-const MSG_DONTWAIT = 0x40;
-const MSG_NOSIGNAL = 0x4000;
-const MFD_ALLOW_SEALING = 0x2;
 const MFD_HUGETLB = 0x4;
-const F_ADD_SEALS = 1033;
-const F_SEAL_SEAL = 0x1;
-const F_SEAL_SHRINK = 0x2;
-const F_SEAL_GROW = 0x4;
-const F_SEAL_WRITE = 0x8;
-const F_SEAL_FUTURE_WRITE = 0x10;
-const O_PATH = 0o10000000;
 const SYS_MEMFD_SECRET = 447;
 const HUGE_PAGE = 2 << 20;
 /** Descriptors that one message may carry. Source: SCM_MAX_FD of the kernel. */
@@ -73,7 +76,7 @@ export function ifPossible(name: string, make: () => number): number | undefined
   try {
     return make();
   } catch (error) {
-    process.stdout.write(`skipped: ${name} is not to be had: ${(error as Error).message}\n`);
+    sayLeftOut(name, (error as Error).message);
     return undefined;
   }
 }

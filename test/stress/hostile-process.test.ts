@@ -13,6 +13,7 @@ import { LAYOUT_VERSION, PAIR_CAPACITY } from "../../assembly/shared/layout.js";
 import { receiveFrame } from "../../src/host/unix-socket.js";
 import { overflowId } from "../../src/rendezvous/runtime-directory.js";
 import { encodeChannelFrame, REFUSAL } from "../../src/wire/contact.js";
+import { rootMissing } from "../support/missing.js";
 import { until } from "../support/watchdog.js";
 import { type Seen, suiteOfLies } from "./hostile.js";
 import {
@@ -31,7 +32,7 @@ import { BOX_BYTES, type ContactChange, HostilePeer, type Target, type Told, tar
 /** A user that the victim's operator trusts beside its own, one that nobody named, and the one that stands for all unknown. */
 const [TRUSTED, STRANGE, UNKNOWN] = [12_345, 12_346, overflowId("uid")];
 
-const { lies, run } = suiteOfLies("stress: hostile process", {
+const { lies, liesUnless, run } = suiteOfLies("stress: hostile process", {
   SMC_SHM_UIDS: `${TRUSTED},${UNKNOWN}`,
   SMC_SHM_IDLE: "1000",
 });
@@ -89,11 +90,8 @@ function wrongContacts(target: Target): Record<string, Uint8Array> {
   return frames;
 }
 
-lies("a process of another user is met if that user is allow-listed, and the unknown user never", async (scene) => {
-  if (process.geteuid!() !== 0) {
-    process.stdout.write("skipped: only root can be somebody else\n");
-    return;
-  }
+const asRoot = liesUnless(rootMissing());
+asRoot("a process of another user is met if that user is allow-listed, and the unknown user never", async (scene) => {
   const { path } = scene.target;
   // Else nobody of them gets as far as the socket.
   for (const [part, mode] of [
@@ -195,21 +193,21 @@ lies("a stack that comes again is rung by the bell that it brings, not by the on
   await until(() => typeof receiveFrame(hears, Buffer.alloc(1)) === "object", "a ring");
 });
 
-/** Sets how many descriptors a process may have. Returns: false where there is no program for it. */
-const limitDescriptors = (pid: number, most: number): boolean =>
-  spawnSync("prlimit", [`--pid=${pid}`, `--nofile=${most}:`]).status === 0;
+/** Sets how many descriptors a process may have. */
+function limitDescriptors(pid: number, most: number): void {
+  const { status, stderr } = spawnSync("prlimit", [`--pid=${pid}`, `--nofile=${most}:`], { encoding: "utf8" });
+  assert.is(status, 0, stderr);
+}
 
-lies("a victim that has no descriptor left refuses, and lives", async (scene) => {
+const withLimits = liesUnless(spawnSync("prlimit", ["--version"]).error?.message);
+withLimits("a victim that has no descriptor left refuses, and lives", async (scene) => {
   const { pid } = scene.victim;
   const { descriptors } = await scene.victim.health();
   const [before] = /(?<=Max open files\s+)\d+/.exec(readFileSync(`/proc/${pid}/limits`, "utf8"))!;
   let met = 0;
   for (let room = 12; room >= 0; room--) {
     // One more was open for the look, and not all numbers below the limit need be taken.
-    if (!limitDescriptors(pid, descriptors - 1 + room)) {
-      process.stdout.write("skipped: prlimit is not to be had\n");
-      return;
-    }
+    limitDescriptors(pid, descriptors - 1 + room);
     const peer = new HostilePeer(scene.target);
     const { answer } = await peer.attempt(peer.contactFrame(), peer.gifts, `an end with ${room} descriptors left`);
     if (answer?.refusal === 0) met++;

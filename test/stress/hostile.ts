@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { loadLibc } from "../../src/host/libc.js";
+import { shmMissing, testUnless } from "../support/missing.js";
 import { WATCHDOG_MS, within } from "../support/watchdog.js";
 import { closeMade } from "./hostile-descriptors.js";
 import { type Target, targetsIn } from "./hostile-peer.js";
@@ -217,34 +217,32 @@ export class Scene {
  */
 export function suiteOfLies(name: string, env: NodeJS.ProcessEnv = {}) {
   const test = suite(name);
-  const loaded = loadLibc();
+  const noShm = shmMissing();
   let scene: Scene | undefined;
-  if (!("reason" in loaded)) {
+  if (noShm === undefined) {
     test.before(async () => {
       scene = new Scene(env);
       await scene.begin();
     });
   }
-  const lies = (what: string, tell: (scene: Scene) => Promise<void>): void => {
-    if ("reason" in loaded) {
-      test.skip(`${what}: ${loaded.reason}`);
-      return;
-    }
-    test(what, async () => {
-      try {
-        await tell(scene!);
-        await scene!.unharmed();
-      } finally {
-        closeMade();
-      }
-      await scene!.asBefore();
-    });
+  /** How to write down lies that need something beside SMC between processes. Takes: missing, why it is not there. */
+  const liesUnless = (missing: string | undefined) => {
+    const declare = testUnless(noShm ?? missing, test);
+    return (what: string, tell: (scene: Scene) => Promise<void>): void =>
+      declare(what, async () => {
+        try {
+          await tell(scene!);
+          await scene!.unharmed();
+        } finally {
+          closeMade();
+        }
+        await scene!.asBefore();
+      });
   };
   const run = (): void => {
     // A test of its own: what an `after` throws would hide which test it was.
-    if (!("reason" in loaded))
-      test("when all have ended nothing is left in the runtime directory", () => scene!.close());
+    if (noShm === undefined) test("when all have ended nothing is left in the runtime directory", () => scene!.close());
     test.run();
   };
-  return { lies, run };
+  return { lies: liesUnless(undefined), liesUnless, run };
 }

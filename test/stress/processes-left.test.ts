@@ -5,6 +5,7 @@
  */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { shmMissing, testUnless } from "../support/missing.js";
 import { Home, type Party } from "./processes.js";
 import type { Census } from "./processes-verbs.js";
 
@@ -12,12 +13,13 @@ const CONNECTIONS = 1_000;
 const AT_ONCE = 8;
 const SHM = "SMCD shm";
 
-const test = suite("stress: what processes leave");
+const stress = suite("stress: what processes leave");
+const test = testUnless(shmMissing(), stress);
 let home: Home;
-test.before.each(() => {
+stress.before.each(() => {
   home = new Home();
 });
-test.after.each(() => home.remove());
+stress.after.each(() => home.remove());
 
 /** What a process holds between its connections. */
 async function atRest(party: Party): Promise<Partial<Census>> {
@@ -145,4 +147,4 @@ test("more memory than both want to share with one process: the other connection
   assert.equal(await client.ask("echoes", "smcd", port, 4, 1_000), { [SHM]: 4 }, "there is room again");
 });
 
-test.run();
+stress.run();

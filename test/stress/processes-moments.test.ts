@@ -9,6 +9,7 @@
  */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { shmMissing, testUnless } from "../support/missing.js";
 import { prngFor } from "../support/prng.js";
 import { boardOf, Home } from "./processes.js";
 import { leavesNothing, meet, type Survivor, survivor } from "./processes-scene.js";
@@ -20,17 +21,21 @@ const MEETING_US = 8_000;
 /** How a connection may end whose peer died while it was made. */
 const REFUSED = ["ECONNREFUSED", "ECONNRESET", "EPIPE"];
 
-const test = suite("stress: processes in the middle of something");
+const stress = suite("stress: processes in the middle of something");
+const noShm = shmMissing();
+const test = testUnless(noShm, stress);
 const home = new Home();
 const random = prngFor("processes in the middle of something");
 let living: Survivor;
 let serves: number;
-test.before(async () => {
-  living = await survivor(home, "smcd");
-  serves = await living.party.ask("serve", "smcd");
-  living = { ...living, before: await living.party.ask("census") };
-});
-test.after(() => home.remove());
+if (noShm === undefined) {
+  stress.before(async () => {
+    living = await survivor(home, "smcd");
+    serves = await living.party.ask("serve", "smcd");
+    living = { ...living, before: await living.party.ask("census") };
+  });
+}
+stress.after(() => home.remove());
 
 /** A process that comes now is met at once, and both ways. */
 async function isWell(): Promise<void> {
@@ -127,4 +132,4 @@ test("a Worker that is terminated takes its own connections along, and no other"
 
 test("nothing of the dead is left", () => leavesNothing(home, living));
 
-test.run();
+stress.run();

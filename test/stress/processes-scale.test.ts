@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { shmMissing, testUnless } from "../support/missing.js";
 import { prngFor } from "../support/prng.js";
 import { Home, type Party } from "./processes.js";
 
@@ -15,12 +16,13 @@ const RING = Number(process.env["SMC_TEST_RING"] ?? 6);
 const STREAM_BYTES = Number(process.env["SMC_TEST_STREAM_GB"] ?? 0.2) * 1e9;
 const SHM = "SMCD shm";
 
-const test = suite("stress: many processes");
+const stress = suite("stress: many processes");
+const test = testUnless(shmMissing(), stress);
 let home: Home;
-test.before.each(() => {
+stress.before.each(() => {
   home = new Home();
 });
-test.after.each(() => home.remove());
+stress.after.each(() => home.remove());
 
 /** Each leaves; the last one has given everything back by then, and nothing is in the runtime directory. */
 async function leaveAll(parties: readonly Party[], last: { party: Party; bare: object }): Promise<void> {
@@ -117,4 +119,4 @@ test(`${STREAM_BYTES / 1e9} GB between two processes, with a running hash`, asyn
   await leaveAll(parties, { party: receiver, bare: { memfds, freeBlocks, pairs, connections } });
 });
 
-test.run();
+stress.run();

@@ -72,15 +72,32 @@ export async function meet(survivor: Survivor, victim: Party, carrier: Transport
   return { survivor: survivor.party, victim, name, ours: `${name} ours`, theirs: `${name} theirs` };
 }
 
-/** The victim says, the survivor tells; the survivor hears, the victim heeds. */
-export const says = ({ victim, name, theirs }: Scene, bytes: number): Promise<void> =>
-  victim.ask("say", name, theirs, bytes);
-export const tells = ({ survivor, name, ours }: Scene, bytes: number): Promise<void> =>
-  survivor.ask("say", name, ours, bytes);
-export const hears = ({ survivor, name, theirs }: Scene, bytes: number): Promise<void> =>
-  survivor.ask("hear", name, theirs, bytes);
-export const heeds = ({ victim, name, ours }: Scene, bytes: number): Promise<void> =>
-  victim.ask("hear", name, ours, bytes);
+/** Something that one of the two does; resolves when it has. */
+export type Step = (scene: Scene) => Promise<unknown>;
+
+/** The victim says so many bytes, the survivor tells; the survivor hears, the victim heeds. */
+export const says =
+  (bytes: number): Step =>
+  ({ victim, name, theirs }) =>
+    victim.ask("say", name, theirs, bytes);
+export const tells =
+  (bytes: number): Step =>
+  ({ survivor, name, ours }) =>
+    survivor.ask("say", name, ours, bytes);
+export const hears =
+  (bytes: number): Step =>
+  ({ survivor, name, theirs }) =>
+    survivor.ask("hear", name, theirs, bytes);
+export const heeds =
+  (bytes: number): Step =>
+  ({ victim, name, ours }) =>
+    victim.ask("hear", name, ours, bytes);
+
+/** Both at the same time. */
+export const together =
+  (one: Step, other: Step): Step =>
+  (scene) =>
+    Promise.all([one(scene), other(scene)]);
 
 /** The survivor reads to the end. */
 export const outcome = ({ survivor, name, theirs }: Scene): Promise<Outcome> => survivor.ask("outcome", name, theirs);

@@ -4,17 +4,20 @@
  */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { shmMissing, testUnless } from "../support/missing.js";
 import { Home, type Party } from "./processes.js";
 
 const SHM = "SMCD shm";
 const THREADS = 3;
 
-const test = suite("stress: threads of processes");
+const stress = suite("stress: threads of processes");
+const noShm = shmMissing();
+const test = testUnless(noShm, stress);
 let home: Home;
-test.before.each(() => {
+stress.before.each(() => {
   home = new Home();
 });
-test.after.each(() => home.remove());
+stress.after.each(() => home.remove());
 
 interface Thread {
   readonly party: Party;
@@ -83,9 +86,9 @@ for (const policy of ["rr", "none"] as const) {
 }
 
 const [major, minor] = process.versions.node.split(".").map(Number) as [number, number];
-const REUSE_PORT = major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
-const maybe = REUSE_PORT ? test : test.skip;
-maybe("processes with SO_REUSEPORT on one port", async () => {
+const reusesPorts = major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
+const reusePortMissing = reusesPorts ? undefined : "SO_REUSEPORT needs Node 22.12 or 23.1";
+testUnless(noShm ?? reusePortMissing, stress)("processes with SO_REUSEPORT on one port", async () => {
   const [client, ...servers] = await home.parties(4);
   const port = await servers[0]!.ask("serve", "smcd", { reusePort: true });
   for (const server of servers.slice(1)) await server.ask("serve", "smcd", { reusePort: true, port });
@@ -100,6 +103,5 @@ maybe("processes with SO_REUSEPORT on one port", async () => {
   );
   assert.ok(served.filter((count) => count > 0).length > 1, `the kernel spreads them: ${served}`);
 });
-if (!REUSE_PORT) process.stdout.write("skipped: SO_REUSEPORT needs Node 22.12 or 23.1\n");
 
-test.run();
+stress.run();

@@ -25,18 +25,10 @@ import { type Prng, prngFor } from "../support/prng.js";
 import { Verifier } from "../support/sequence.js";
 import { checkCarrier, type TransportName, transport } from "../support/transports.js";
 import { happens, until, within } from "../support/watchdog.js";
+import { OUTCOMES } from "./outcomes.js";
 import { BOARD_BYTES, PROGRESS, PUBLISHED, type VictimTask, type Way } from "./terminate.js";
 
 const KILLS = Number(process.env["SMC_TEST_KILLS"] ?? 60);
-
-const OUTCOMES: Readonly<Record<string, string>> = {
-  "end finish close(false)": "ended",
-  "end close(false)": "ended",
-  "finish end close(false)": "ended",
-  "error close(true)": "reset",
-  "finish error close(true)": "reset",
-  "end error close(true)": "write failed",
-};
 
 /** Victims that live: a test that failed leaves none behind. */
 const victims = new Set<Victim>();

@@ -35,7 +35,7 @@ export interface Transport {
 export type TransportName = "net" | "smcd" | "smcd-copy" | "fallback: plain server" | "fallback: plain client";
 
 /** A busy machine must not make a test of SMC a test of TCP: the ends wait longer for each other than they do by default. */
-const PATIENCE = { claimWaitMs: 100, matchTimeoutMs: 1_000, clcTimeoutMs: 2_000 };
+const PATIENCE = { claimWaitMs: 1_000, matchTimeoutMs: 1_000, clcTimeoutMs: 2_000 };
 const nocopy = { ...PATIENCE, loCopy: false };
 const copy = { ...PATIENCE, loCopy: true };
 
