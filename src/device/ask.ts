@@ -103,7 +103,7 @@ export class Asking {
   }
 
   #ask(name: string, stranger: Stranger, route: Route | undefined): Asked | undefined {
-    const { slot, generation, gid, eids, contactMs, table, probes, trusts } = this.#host;
+    const { slot, generation, gid, eids, mostBlocks, contactMs, table, probes, trusts } = this.#host;
     let socket: number | undefined;
     let pair: Pair | undefined;
     let gift: Gift | undefined;
@@ -120,7 +120,7 @@ export class Asking {
       gift = entered.gift;
       const nonce = table.nonce(pair.index);
       const frame: ContactFrame = {
-        ...{ type: "contact", gid, nonce, slot, generation, eids, first, wanted },
+        ...{ type: "contact", gid, nonce, slot, generation, eids, mostBlocks, first, wanted },
         ...{ gifts: gift !== undefined, probe: route === undefined ? 0n : probes.send(route) },
       };
       sendMeeting(socket, frame, gift);
@@ -201,10 +201,7 @@ export class Asking {
     if (nonce !== table.nonce(pair.index)) throw new RangeError("it means another pair");
     if (!frame.eids.some((eid) => eids.includes(eid))) throw new RangeError("no EID in common");
     this.#pairs.admit(pair, frame, descriptors);
-    if (first) {
-      table.setChannel(pair.index, socket);
-      if (!table.live(pair.index)) throw new RangeError("the pair is gone");
-    }
+    if (first && !pair.begin(socket, frame.mostBlocks)) throw new RangeError("the pair is gone");
     pair.acknowledge();
     asked.reached = frame.reached;
     return pair.door(slot, generation);
