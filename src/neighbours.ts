@@ -4,7 +4,7 @@
  * Owns opening both, which happens at the first listen or connect, and the reasons why there is no way to other processes.
  */
 import { lstatSync, opendirSync, unlinkSync } from "node:fs";
-import { STACK_CAPACITY } from "../assembly/shared/layout.js";
+import { BLOCK_SIZE, STACK_CAPACITY } from "../assembly/shared/layout.js";
 import type { SmcOptions } from "./config.js";
 import type { Stranger } from "./device/ask.js";
 import { Contacts } from "./device/contact.js";
@@ -47,7 +47,7 @@ function listenerOf({ gid, socket, netns, probe }: Entry, directory: RuntimeDire
 }
 
 /** What the stack gives; trust and limits come from its options. */
-export type NeighboursHost = Omit<ContactHost, "trusts" | "eids" | "contactMs" | "idleMs" | "peerBytes" | "probes"> & {
+export type NeighboursHost = Omit<ContactHost, "trusts" | "eids" | "contactMs" | "idleMs" | "mostBlocks" | "probes"> & {
   readonly options: SmcOptions;
 };
 
@@ -67,7 +67,7 @@ export function openNeighbours({ options, ...stack }: NeighboursHost): Neighbour
     eids: options.ueids,
     contactMs: options.contactMs,
     idleMs: options.shmIdleMs,
-    peerBytes: options.shmPeerMiB * 2 ** 20,
+    mostBlocks: (options.shmPeerMiB * 2 ** 20) / BLOCK_SIZE,
     probes: new Probes(),
     trusts: trustOf(options),
     lost: () => {

@@ -158,7 +158,8 @@ export class Answering {
   #refuse(socket: number, refusal: number): void {
     const { gid, slot, generation } = this.#host;
     const answer: AnswerFrame = {
-      ...{ type: "answer", gid, nonce: 0n, slot, generation, eids: [], refusal, gifts: false, reached: false },
+      ...{ type: "answer", gid, nonce: 0n, slot, generation, eids: [], mostBlocks: 0 },
+      ...{ refusal, gifts: false, reached: false },
     };
     sendFrame(socket, encodeChannelFrame(answer, LAYOUT_VERSION));
   }
@@ -184,7 +185,7 @@ export class Answering {
     waitMs: number,
   ): "kept" | "answered" | "early" {
     const host = this.#host;
-    const { table, gid, slot, generation, eids, contactMs, probes } = host;
+    const { table, gid, slot, generation, eids, mostBlocks, contactMs, probes } = host;
     const peer = peerCredentials(socket);
     if (peer === undefined || !host.trusts(peer))
       throw new Refusal(REFUSAL.notAllowed, `uid ${peer?.uid} is not trusted`);
@@ -207,13 +208,11 @@ export class Answering {
     try {
       this.#pairs.admit(pair, frame, descriptors);
       const answer: AnswerFrame = {
-        ...{ type: "answer", gid, nonce: frame.nonce, slot, generation, eids, refusal: REFUSAL.none },
-        ...{ gifts: gift !== undefined, reached },
+        ...{ type: "answer", gid, nonce: frame.nonce, slot, generation, eids, mostBlocks },
+        ...{ refusal: REFUSAL.none, gifts: gift !== undefined, reached },
       };
-      if (frame.first) {
-        table.setChannel(pair.index, socket);
-        if (!table.live(pair.index)) throw new Refusal(REFUSAL.unknownPair, "the pair is gone");
-      }
+      if (frame.first && !pair.begin(socket, frame.mostBlocks))
+        throw new Refusal(REFUSAL.unknownPair, "the pair is gone");
       sendMeeting(socket, answer, gift);
     } catch (error) {
       if (frame.first) {

@@ -18,7 +18,7 @@ import {
 import { type ContactHost, sendMeeting } from "./meeting.js";
 import type { Door, Pair } from "./pair.js";
 import type { Gift, Pairs } from "./pairs.js";
-import type { Route } from "./probe.js";
+import type { Probe, Route } from "./probe.js";
 
 /** Who is left to TCP after a contact failed, and for how long, ms. */
 const SHUN_MS = 1000;
@@ -45,6 +45,7 @@ interface Asked {
   readonly first: boolean;
   readonly socket: number;
   readonly timer: NodeJS.Timeout;
+  readonly probe: Probe | undefined;
   readonly waiting: Set<Met>;
   /** The answer, while it builds on gifts that another stack of this process has not taken yet. */
   early?: AnswerFrame;
@@ -103,10 +104,11 @@ export class Asking {
   }
 
   #ask(name: string, stranger: Stranger, route: Route | undefined): Asked | undefined {
-    const { slot, generation, gid, eids, contactMs, table, probes, trusts } = this.#host;
+    const { slot, generation, gid, eids, mostBlocks, contactMs, table, probes, trusts } = this.#host;
     let socket: number | undefined;
     let pair: Pair | undefined;
     let gift: Gift | undefined;
+    let probe: Probe | undefined;
     try {
       socket = connectUnix(stranger.path);
       if (socket === undefined) return undefined;
@@ -119,16 +121,18 @@ export class Asking {
       const { first } = entered;
       gift = entered.gift;
       const nonce = table.nonce(pair.index);
+      if (route !== undefined) probe = probes.send(route, contactMs);
       const frame: ContactFrame = {
-        ...{ type: "contact", gid, nonce, slot, generation, eids, first, wanted },
-        ...{ gifts: gift !== undefined, probe: route === undefined ? 0n : probes.send(route) },
+        ...{ type: "contact", gid, nonce, slot, generation, eids, mostBlocks, first, wanted },
+        ...{ gifts: gift !== undefined, probe: probe?.nonce ?? 0n },
       };
       sendMeeting(socket, frame, gift);
       const timer = setTimeout(() => this.#expired(name), contactMs);
       pair.stand(1);
-      return { stranger, pair, first, socket, timer, waiting: new Set(), reached: false };
+      return { stranger, pair, first, socket, timer, probe, waiting: new Set(), reached: false };
     } catch (error) {
       debug("no contact with %s: %s", stranger.path, (error as Error).message);
+      probe?.stop();
       if (socket !== undefined) closeDescriptor(socket);
       if (pair !== undefined && this.#host.table.phase(pair.index) === "contacting") pair.fail("no contact");
       else if (gift !== undefined) this.#pairs.withdraw(pair!);
@@ -201,10 +205,7 @@ export class Asking {
     if (nonce !== table.nonce(pair.index)) throw new RangeError("it means another pair");
     if (!frame.eids.some((eid) => eids.includes(eid))) throw new RangeError("no EID in common");
     this.#pairs.admit(pair, frame, descriptors);
-    if (first) {
-      table.setChannel(pair.index, socket);
-      if (!table.live(pair.index)) throw new RangeError("the pair is gone");
-    }
+    if (first && !pair.begin(socket, frame.mostBlocks)) throw new RangeError("the pair is gone");
     pair.acknowledge();
     asked.reached = frame.reached;
     return pair.door(slot, generation);
@@ -218,9 +219,10 @@ export class Asking {
   }
 
   #answered(name: string, asked: Asked, door: Door | undefined, reason = ""): void {
-    const { pair, first, socket, timer, waiting } = asked;
+    const { pair, first, socket, timer, probe, waiting } = asked;
     this.#asked.delete(name);
     clearTimeout(timer);
+    probe?.stop();
     pair.stand(-1);
     const kept = first && this.#host.table.channel(pair.index) === socket;
     if (!kept) closeDescriptor(socket);

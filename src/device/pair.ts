@@ -44,8 +44,8 @@ export interface PairHost {
   readonly libc: Libc;
   readonly slot: number;
   readonly generation: number;
-  /** Most bytes of DMBs for one peer process, and most that it may make us map. */
-  readonly peerBytes: number;
+  /** Most blocks of extents for one peer process, and most that it may make us map. */
+  readonly mostBlocks: number;
   /** The bell rang: there may be news. */
   wake(): void;
   /** We have rung somebody. */
@@ -211,6 +211,19 @@ export class Pair {
     return abi.extentBase(table.ownBox(this.index, slot)!.extent) + BOX_DESK;
   }
 
+  /**
+   * First contact was made: the pair lives from now on, for all threads. False when it died meanwhile.
+   *
+   * Takes: channel, its socket; mostBlocks, what the peer wants to share at most, each way. The smaller of the two limits holds
+   *        for both sides: neither sends what the other would not map.
+   */
+  begin(channel: number, mostBlocks: number): boolean {
+    const { table } = this.#host;
+    table.setMostBlocks(this.index, Math.min(mostBlocks, this.#host.mostBlocks));
+    table.setChannel(this.index, channel);
+    return table.live(this.index);
+  }
+
   /** A DMB of ours in one of the pair's extents: its index, or a negative status. */
   register(sizeClass: number, connSlot: number, randomLo: number, randomHi: number): number {
     const { abi, table, slot } = this.#host;
@@ -225,13 +238,10 @@ export class Pair {
 
   /** One more extent for DMBs of at least `bytes`, told to the peer; false where the limit is reached or nothing is to be had. */
   grow(bytes: number): boolean {
-    const { table, extents, peerBytes } = this.#host;
-    const have = this.#bytes((number) => table.ownExtent(this.index, number));
-    let blocks = have === 0 ? FIRST_BLOCKS : EXTENT_MOST_BLOCKS;
-    while (have + blocks * BLOCK_SIZE > peerBytes) blocks >>= 1;
-    const number = table.takeOwnNumber(this.index);
+    const { table, extents, slot } = this.#host;
+    const number = table.takeOwnNumber(this.index, slot);
     if (number === undefined) return false;
-    for (; blocks >= LEAST_BLOCKS && blocks * BLOCK_SIZE > bytes; blocks >>= 1) {
+    for (let blocks = this.#promise(number); blocks >= LEAST_BLOCKS && blocks * BLOCK_SIZE > bytes; blocks >>= 1) {
       const made = extents.make(blocks, { kind: EXTENT_OWN, pair: this.index, number });
       if (made === undefined) continue;
       const frame = encodeChannelFrame({ type: "extent", number, blocks }, LAYOUT_VERSION);
@@ -249,13 +259,32 @@ export class Pair {
     return false;
   }
 
-  #bytes(extentOf: (number: number) => number | undefined): number {
-    let bytes = 0;
-    for (let number = 0; number < EXTENT_NUMBERS; number++) {
-      const extent = extentOf(number);
-      if (extent !== undefined) bytes += this.#host.abi.extentBlocks(extent) * BLOCK_SIZE;
+  /**
+   * Blocks for the extent that this stack makes under `number`. Others may do so at the same time: each says what it wants
+   * before it looks at all, so that together they never take more than there is.
+   */
+  #promise(number: number): number {
+    const { table, slot } = this.#host;
+    // The promise first: what becomes an extent between the two looks is seen twice rather than not at all.
+    const blocksOf = (other: number): number =>
+      table.ownPromised(this.index, other) + this.#blocks(table.ownExtent(this.index, other));
+    let blocks = this.#all(blocksOf) === 0 ? FIRST_BLOCKS : EXTENT_MOST_BLOCKS;
+    for (; blocks > 0; blocks >>= 1) {
+      table.promiseOwn(this.index, number, slot, blocks);
+      if (this.#all(blocksOf) <= table.mostBlocks(this.index)) break;
     }
-    return bytes;
+    return blocks;
+  }
+
+  #blocks(extent: number | undefined): number {
+    return extent === undefined ? 0 : this.#host.abi.extentBlocks(extent);
+  }
+
+  /** Sum over all numbers of a side. */
+  #all(blocksOf: (number: number) => number): number {
+    let blocks = 0;
+    for (let number = 0; number < EXTENT_NUMBERS; number++) blocks += blocksOf(number);
+    return blocks;
   }
 
   /** Has the pair's channel and doors to this thread; false where another thread does not let go of it. */
@@ -305,7 +334,7 @@ export class Pair {
   }
 
   #take(bytes: Uint8Array, descriptors: readonly number[]): void {
-    const { table, extents, peerBytes } = this.#host;
+    const { table, extents } = this.#host;
     const frame = decodeChannelFrame(bytes, LAYOUT_VERSION);
     if (frame.type !== "extent") throw new RangeError(`a ${frame.type} frame`);
     const { number, blocks } = frame;
@@ -315,8 +344,9 @@ export class Pair {
       throw new RangeError(`extent number ${number}`);
     if (blocks < LEAST_BLOCKS || blocks > EXTENT_MOST_BLOCKS || (blocks & (blocks - 1)) !== 0)
       throw new RangeError(`an extent of ${blocks} blocks`);
-    const have = this.#bytes((other) => table.peerExtent(this.index, other));
-    if (have + blocks * BLOCK_SIZE > peerBytes) throw new RangeError(`more than ${peerBytes} bytes`);
+    const have = this.#all((other) => this.#blocks(table.peerExtent(this.index, other)));
+    const most = table.mostBlocks(this.index);
+    if (have + blocks > most) throw new RangeError(`more than ${most} blocks`);
     const extent = extents.adopt(descriptor, blocks, { kind: EXTENT_PEER, pair: this.index, number });
     if (typeof extent === "string") throw new RangeError(extent);
     table.setPeerExtent(this.index, number, extent);

@@ -16,6 +16,16 @@ const MOST_HEARD = 256;
 /** How long, ms: longer than any contact. */
 const REMEMBERED_MS = 5000;
 
+/** How often a probe is sent at most: once, and again in equal steps while half of the time of its contact runs. */
+const MOST_SENT = 4;
+
+/** A probe on its way: what it carries, and the end of sending it again. */
+export interface Probe {
+  /** 0 where nothing can be sent. */
+  readonly nonce: bigint;
+  stop(): void;
+}
+
 /** Where a probe goes: the address that is to be proven, and the port of a stack that may be there. */
 export interface Route {
   readonly address: string;
@@ -71,21 +81,33 @@ export class Probes {
   #hear(datagram: Uint8Array): void {
     const nonce = decodeProbe(datagram);
     if (nonce === undefined) return;
+    // What came before has its place, and is the latest now.
+    this.#heard.delete(nonce);
     const [oldest] = this.#heard.keys();
     if (oldest !== undefined && this.#heard.size >= MOST_HEARD) this.#heard.delete(oldest);
     this.#heard.set(nonce, performance.now());
   }
 
-  /** Sends a probe, once: it may be lost. Returns: its nonce; 0 where nothing can be sent. */
-  send({ address, port }: Route): bigint {
-    const socket = this.#open();
-    if (socket === undefined) return 0n;
+  /** Sends a probe for a contact of `contactMs`, and again until it is stopped, for it may be lost: MOST_SENT times at most. */
+  send({ address, port }: Route, contactMs: number): Probe {
+    if (this.#open() === undefined) return { nonce: 0n, stop: () => undefined };
     const nonce = anyNonce();
     const target = this.#mapped && isIPv4(address) ? `::ffff:${address}` : address;
-    socket.send(encodeProbe(nonce), port, target, (error) => {
-      if (error !== null) debug("no probe to %s: %s", address, error.message);
-    });
-    return nonce;
+    const once = (): void => {
+      sent++;
+      this.#socket?.send(encodeProbe(nonce), port, target, (error) => {
+        if (error !== null) debug("no probe to %s: %s", address, error.message);
+      });
+    };
+    const again = (): void => {
+      if (sent >= MOST_SENT || this.#closed) clearInterval(timer);
+      else once();
+    };
+    let sent = 0;
+    once();
+    // In the other half of the time the answer is to come: answer.ts.
+    const timer = setInterval(again, contactMs / 2 / MOST_SENT).unref();
+    return { nonce, stop: () => clearInterval(timer) };
   }
 
   /** Whether the probe with this nonce has come, lately. */

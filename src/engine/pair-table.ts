@@ -25,14 +25,15 @@ const LOCK = 1; // stack slot + 1 of whoever reads the channel, | stack generati
 const GID = 2; // low and high half
 const NONCE = 4; // likewise
 const CHANNEL = 6; // descriptor + 1
+const MOST_BLOCKS = 7; // blocks of extents that each side may have
 const USERS = 8; // [2]: one bit a stack slot
 const OWN_BOXES = 16; // [64 × 2]: extent + 1, descriptor of its memfd + 1
 const DOORS = 144; // [64 × 3]: extent + 1 of the peer's box, generation, descriptor of its bell + 1
 const OWN_EXTENTS = 336; // [64]: extent + 1
 const PEER_EXTENTS = 400; // [64]: extent + 1
 
-/** In OWN_EXTENTS: the number is taken, its extent is being made. */
-const TAKEN = 0xffffffff;
+/** In OWN_EXTENTS: the number is taken by stack slot << 16, its extent of so many blocks is being made. */
+const TAKEN = 0x80000000;
 
 /** A memfd and the extent that it is mapped over. */
 export interface MappedFile {
@@ -200,6 +201,16 @@ export class PairTable {
     this.#set(pair, CHANNEL, descriptor + 1);
   }
 
+  /** Blocks of extents that each side may have; 0 before first contact. */
+  mostBlocks(pair: number): number {
+    return this.#get(pair, MOST_BLOCKS);
+  }
+
+  /** By whoever makes first contact, before the pair lives. */
+  setMostBlocks(pair: number, blocks: number): void {
+    this.#set(pair, MOST_BLOCKS, blocks);
+  }
+
   /** Takes the right to read the channel; false while another living stack has it. `alive` tells of a holder's stack. */
   lock(pair: number, slot: number, generation: number, alive: (slot: number, generation: number) => boolean): boolean {
     const mine = ((generation << 8) | (slot + 1)) >>> 0;
@@ -256,14 +267,26 @@ export class PairTable {
   /** Extent with this number on our side, or undefined. */
   ownExtent(pair: number, number: number): number | undefined {
     const extent = this.#get(pair, OWN_EXTENTS + number);
-    return extent === 0 || extent === TAKEN ? undefined : extent - 1;
+    return extent === 0 || extent >= TAKEN ? undefined : extent - 1;
   }
 
-  /** The lowest free number of our side, now taken; undefined when all are. Fill it by setOwnExtent. */
-  takeOwnNumber(pair: number): number | undefined {
+  /** Blocks of the extent that is being made under this number; 0 where none is. */
+  ownPromised(pair: number, number: number): number {
+    const extent = this.#get(pair, OWN_EXTENTS + number);
+    return extent >= TAKEN ? extent & 0xffff : 0;
+  }
+
+  /** The lowest free number of our side, now taken by stack `slot`; undefined when all are. Fill it by setOwnExtent. */
+  takeOwnNumber(pair: number, slot: number): number | undefined {
+    const word = TAKEN + (slot << 16);
     for (let number = 0; number < EXTENT_NUMBERS; number++)
-      if (this.#swap(pair, OWN_EXTENTS + number, 0, TAKEN)) return number;
+      if (this.#swap(pair, OWN_EXTENTS + number, 0, word)) return number;
     return undefined;
+  }
+
+  /** Says how many blocks the extent will have that stack `slot` makes: seen by all before any of them looks what is left. */
+  promiseOwn(pair: number, number: number, slot: number, blocks: number): void {
+    this.#set(pair, OWN_EXTENTS + number, TAKEN + (slot << 16) + blocks);
   }
 
   /** undefined gives the number back. */

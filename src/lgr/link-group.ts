@@ -1,12 +1,14 @@
 /**
  * Link groups: the shared context of this stack with one peer on one device.
  *
- * Owns the table and first contact. A group can be reused once its first connection is confirmed; until then others make
- * first contact as well, so that neither end ever counts on a group the other does not know. Source: smc-protocol §6.1-6.2.
+ * Owns the table and first contact. A server reuses a group once its first connection is confirmed; until then others make
+ * first contact as well, so that it never counts on a group that the client does not know. A stack is both: what it knows as a
+ * client, its peer may know better. Source: smc-protocol §6.1-6.2.
  */
 
-/** Idle groups are forgotten after this long. Source: smc-protocol §3.6. */
-const FREE_AFTER_MS = 600_000;
+/** Idle groups are reused for so long, and known for longer: whose idle time began later may reuse it still. Source: smc-protocol §3.6. */
+const REUSED_FOR_MS = 600_000;
+const KNOWN_FOR_MS = 610_000;
 
 /** Ids step by 256, so that link ids can occupy the last byte. */
 const ID_STEP = 256;
@@ -35,13 +37,31 @@ export class LinkGroups {
     return this.#groups;
   }
 
-  /** The group to reuse for a peer, if there is one. */
+  /** As a server: the group to reuse for a peer, if there is one. */
   find(device: string, peerGid: bigint, peerGidExt: bigint | undefined): LinkGroup | undefined {
+    const since = Date.now() - REUSED_FOR_MS;
+    return this.#of(device, peerGid, peerGidExt).find(
+      (group) => group.established && (group.connections > 0 || group.idleSince > since),
+    );
+  }
+
+  /**
+   * As a client: the group that the peer means when it makes no first contact.
+   *
+   * That may be one that we made as its server and that nobody has confirmed here: the peer is live on it since it sent its
+   * Confirm, which is on its way on another TCP connection.
+   */
+  meant(device: string, peerGid: bigint, peerGidExt: bigint | undefined): LinkGroup | undefined {
+    const groups = this.#of(device, peerGid, peerGidExt);
+    return groups.find(({ established }) => established) ?? groups[0];
+  }
+
+  /** All that are known of a peer. */
+  #of(device: string, peerGid: bigint, peerGidExt: bigint | undefined): LinkGroup[] {
     const now = Date.now();
-    this.#groups = this.#groups.filter((group) => group.connections > 0 || now - group.idleSince < FREE_AFTER_MS);
-    return this.#groups.find(
-      (group) =>
-        group.established && group.device === device && group.peerGid === peerGid && group.peerGidExt === peerGidExt,
+    this.#groups = this.#groups.filter((group) => group.connections > 0 || now - group.idleSince < KNOWN_FOR_MS);
+    return this.#groups.filter(
+      (group) => group.device === device && group.peerGid === peerGid && group.peerGidExt === peerGidExt,
     );
   }
 

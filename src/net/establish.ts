@@ -54,7 +54,7 @@ export class Establishment {
     const { linkGroups } = this.#stack;
     const group = peer.firstContact
       ? linkGroups.create(device, peer.gid, peer.gidExt, peer.version)
-      : linkGroups.find(device, peer.gid, peer.gidExt);
+      : linkGroups.meant(device, peer.gid, peer.gidExt);
     if (group === undefined) return DIAGNOSIS.SYNCERR.code;
     const local = this.#takeLocal(group, peer.firstContact);
     if (typeof local === "number") return local;

@@ -8,7 +8,7 @@ import { bytes, malformed, reserved, struct, u8, u16be, u32be, u64be } from "./f
 
 export const CONTACT_FRAME_SIZE = 320;
 const MAGIC = 0x534d4355;
-const VERSION = 1;
+const VERSION = 2;
 const TYPES = { contact: 1, answer: 2, extent: 3 } as const;
 const EID_SIZE = 32;
 const MOST_EIDS = 8;
@@ -31,7 +31,8 @@ const contactForm = struct("contact", {
   wantedGid: u64be,
   wantedGeneration: u32be,
   wantedSlot: u8,
-  reserved: reserved(7),
+  reserved: reserved(3),
+  mostBlocks: u32be,
   eids: bytes(EID_SIZE * MOST_EIDS),
   probe: u64be,
 });
@@ -40,7 +41,8 @@ const answerForm = struct("answer", {
   refusal: u8,
   gifts: u8,
   reached: u8,
-  reserved: reserved(19),
+  reserved: reserved(15),
+  mostBlocks: u32be,
   eids: bytes(EID_SIZE * MOST_EIDS),
 });
 const anyForm = struct("channel frame", { ...head, reserved: reserved(body) });
@@ -60,6 +62,8 @@ interface Meeting {
   readonly slot: number;
   readonly generation: number;
   readonly eids: readonly string[];
+  /** Blocks of extents that the sender wants to share with the other process at most, each way. First contact settles it. */
+  readonly mostBlocks: number;
   /** Write end of the sender's bell and memfd of its box come with the frame, in this order. */
   readonly gifts: boolean;
 }
@@ -154,15 +158,17 @@ export function decodeChannelFrame(frame: Uint8Array, layout: number): ChannelFr
         first: first === 1,
         gifts: gifts === 1,
         eids: unpackEids(eidCount, eids),
+        mostBlocks: rest.mostBlocks,
         wanted: { gid: rest.wantedGid, slot: rest.wantedSlot, generation: rest.wantedGeneration },
         probe: rest.probe,
       };
     }
     case TYPES.answer: {
-      const { gid, nonce, slot, generation, refusal, gifts, reached, eidCount, eids } = answerForm.decode(frame);
+      const { gifts, reached, eidCount, eids, ...rest } = answerForm.decode(frame);
+      const { gid, nonce, slot, generation, refusal, mostBlocks } = rest;
       if (refusal === REFUSAL.none) checkMeeting("answer", slot, generation, eidCount);
       const known = eidCount <= MOST_EIDS ? eidCount : 0;
-      const common = { gid, nonce, slot, generation, refusal, eids: unpackEids(known, eids) };
+      const common = { gid, nonce, slot, generation, refusal, mostBlocks, eids: unpackEids(known, eids) };
       return { type: "answer", ...common, gifts: gifts === 1, reached: reached === 1 };
     }
     case TYPES.extent: {

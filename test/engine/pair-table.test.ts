@@ -89,6 +89,7 @@ phases("a full table says so; a freed entry is used again, empty and under the n
   assert.is(elsewhere.claim(GID, 99n, 0), undefined);
   const generation = table.generation(17);
   table.setChannel(17, 5);
+  table.setMostBlocks(17, 64);
   table.setOwnBox(17, 63, { extent: 7, descriptor: 8 });
   table.setDoor(17, 63, { extent: 1, generation: 2, bell: 3 });
   table.setOwnExtent(17, 63, 9);
@@ -98,8 +99,15 @@ phases("a full table says so; a freed entry is used again, empty and under the n
   assert.is(elsewhere.claim(GID, 100n, 40), 17);
   assert.is(table.generation(17), generation + 1);
   assert.equal(
-    [table.channel(17), table.ownBox(17, 63), table.door(17, 63), table.ownExtent(17, 63), table.peerExtent(17, 63)],
-    [-1, undefined, undefined, undefined, undefined],
+    [
+      table.channel(17),
+      table.mostBlocks(17),
+      table.ownBox(17, 63),
+      table.door(17, 63),
+      table.ownExtent(17, 63),
+      table.peerExtent(17, 63),
+    ],
+    [-1, 0, undefined, undefined, undefined, undefined],
   );
   assert.equal([table.uses(17, 17), table.uses(17, 40), table.nonce(17)], [false, true, 100n]);
 });
@@ -338,15 +346,17 @@ words("an own box stays with its slot for later stacks of it", () => {
 words("numbers of own extents: the lowest free one; no extent before it is filled in; all taken is told", () => {
   const pair = living(3);
   for (let i = 0; i < EXTENT_NUMBERS; i++) {
-    assert.is(table.takeOwnNumber(pair), i);
-    assert.is(table.ownExtent(pair, i), undefined);
+    assert.is(table.takeOwnNumber(pair, 63), i);
+    assert.equal([table.ownExtent(pair, i), elsewhere.ownPromised(pair, i)], [undefined, 0]);
+    table.promiseOwn(pair, i, 63, 1024);
+    assert.equal([table.ownExtent(pair, i), elsewhere.ownPromised(pair, i)], [undefined, 1024]);
     table.setOwnExtent(pair, i, 1000 - i);
-    assert.is(elsewhere.ownExtent(pair, i), 1000 - i);
+    assert.equal([elsewhere.ownExtent(pair, i), table.ownPromised(pair, i)], [1000 - i, 0]);
   }
-  assert.is(table.takeOwnNumber(pair), undefined);
+  assert.is(table.takeOwnNumber(pair, 63), undefined);
   table.setOwnExtent(pair, 40, undefined);
   assert.is(elsewhere.ownExtent(pair, 40), undefined);
-  assert.is(elsewhere.takeOwnNumber(pair), 40);
+  assert.is(elsewhere.takeOwnNumber(pair, 63), 40);
 });
 
 words("two that take a number at the same time get two", () => {
@@ -356,9 +366,9 @@ words("two that take a number at the same time get two", () => {
     let second: number | undefined;
     const first = interrupted(
       at,
-      () => table.takeOwnNumber(pair),
+      () => table.takeOwnNumber(pair, 63),
       () => {
-        second = elsewhere.takeOwnNumber(pair);
+        second = elsewhere.takeOwnNumber(pair, 63);
       },
     );
     if (first.reached) assert.equal([first.result, second].sort(), [0, 1]);
@@ -371,6 +381,7 @@ words("what is one pair's is no other's", () => {
   const middle = pairs[1]!;
   const state = (pair: number): unknown => [
     table.channel(pair),
+    table.mostBlocks(pair),
     [...table.doors(pair)],
     table.ownBox(pair, 63),
     table.ownExtent(pair, 63),
@@ -379,6 +390,7 @@ words("what is one pair's is no other's", () => {
   ];
   const before = [state(pairs[0]!), state(pairs[2]!)];
   table.setChannel(middle, 1);
+  table.setMostBlocks(middle, 2 ** 32 - 1);
   table.setDoor(middle, 63, { extent: 1, generation: 1, bell: 1 });
   table.setDoor(middle, 0, { extent: 1, generation: 1, bell: 1 });
   table.setOwnBox(middle, 63, { extent: 1, descriptor: 1 });

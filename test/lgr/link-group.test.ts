@@ -78,7 +78,40 @@ test("an established group outlives its last connection by ten minutes", () => {
   assert.is(groups.find("lo", PEER, EXT), group);
   now += 1;
   assert.is(groups.find("lo", PEER, EXT), undefined);
+});
+
+test("as a client a group is known ten seconds longer than it is reused: the peer may have come by later", () => {
+  const groups = new LinkGroups();
+  const group = groups.create("lo", PEER, EXT, 2);
+  groups.join(group);
+  group.established = true;
+  groups.leave(group);
+  now += TEN_MINUTES;
+  assert.is(groups.find("lo", PEER, EXT), undefined);
+  assert.is(groups.meant("lo", PEER, EXT), group);
+  now += 9_999;
+  assert.is(groups.meant("lo", PEER, EXT), group);
+  now += 1;
+  assert.is(groups.meant("lo", PEER, EXT), undefined);
   assert.equal(groups.list(), []);
+});
+
+test("a peer that makes no first contact means the established group, else one that is still to be confirmed here", () => {
+  const groups = new LinkGroups();
+  assert.is(groups.meant("lo", PEER, EXT), undefined);
+  const waiting = groups.create("lo", PEER, EXT, 2);
+  groups.join(waiting);
+  assert.is(groups.meant("lo", PEER, EXT), waiting);
+  for (const [device, gid, ext] of [
+    ["shm", PEER, EXT],
+    ["lo", PEER + 1n, EXT],
+    ["lo", PEER, undefined],
+  ] as const)
+    assert.is(groups.meant(device, gid, ext), undefined);
+  const established = groups.create("lo", PEER, EXT, 2);
+  groups.join(established);
+  established.established = true;
+  assert.is(groups.meant("lo", PEER, EXT), established);
 });
 
 test("a group in use is never forgotten, however long it lasts; a connection in time keeps it", () => {

@@ -129,6 +129,13 @@ contained("a second address of a server that was met is proven as well", async (
   }
 });
 
+when(noContainers, "a probe whose first datagrams are lost is sent again", async (context) => {
+  const [server, client] = await furnish(context, "A", "smcnet");
+  await client.ask("loseDatagrams", 2);
+  assert.equal(await client.ask("calls", "smcnet", CALLEE, "client", COUNT), calls("shm", "server A"));
+  assert.equal(byNumber(await server.ask("taken", COUNT)), numbered("shm", "client"));
+});
+
 /** Has what listens in `directory` say that it takes probes at another port. */
 function misplaceProbes(directory: string, probe: number): void {
   const listeners = join(directory, "l");

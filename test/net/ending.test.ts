@@ -16,6 +16,7 @@ import { prngFor } from "../support/prng.js";
 import { Verifier } from "../support/sequence.js";
 import { checkCarrier, TRANSPORTS, type Transport, transport } from "../support/transports.js";
 import { happens, until, within } from "../support/watchdog.js";
+import { holdConfirms } from "./confirms.js";
 import type { EndingTask } from "./ending.worker.js";
 import { eachChunk, journal, readAll } from "./scenario.js";
 import { checkNothingLeft } from "./stage.js";
@@ -111,35 +112,6 @@ for (const carrier of TRANSPORTS) {
 
   test(`terminate in the middle of a transfer is an end or a reset after a clean prefix · ${carrier.name}`, () =>
     terminateMany(carrier));
-}
-
-/** The TCP handles under a server, as far as a test has to hold one up. */
-interface TcpHandle {
-  readStart(): void;
-  readStop(): void;
-}
-interface ListeningHandle {
-  onconnection: (error: number, client: TcpHandle) => void;
-}
-
-/** From now on the server reads nothing more once it has sent an Accept. Returns: what lets it read on. */
-function holdConfirms(server: Server): () => void {
-  const handle = (server as unknown as { _handle: ListeningHandle })._handle;
-  const { onconnection } = handle;
-  const held: TcpHandle[] = [];
-  handle.onconnection = function (error, client) {
-    held.push(client);
-    onconnection.call(this, error, client);
-  };
-  const hold = (message: unknown): void => {
-    const { role, direction } = message as { role: string; direction: string };
-    if (role === "server" && direction === "sent") for (const tcp of held) tcp.readStop();
-  };
-  smc.channels.clc.subscribe(hold);
-  return () => {
-    smc.channels.clc.unsubscribe(hold);
-    for (const tcp of held) tcp.readStart();
-  };
 }
 
 test("the last words of a child that is gone before its Confirm is read", async () => {

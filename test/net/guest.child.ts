@@ -3,6 +3,7 @@
  *
  * Owns the sockets of one process. Who asks, and what the answers mean, is the test's. The main side is guest.ts.
  */
+import dgram from "node:dgram";
 import { once } from "node:events";
 import net, { type AddressInfo, type Server, type Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
@@ -163,6 +164,17 @@ const verbs = {
       return start(task, FOREVER_MS);
     };
     globalThis.setTimeout = Object.assign(held, start) as typeof setTimeout;
+  },
+
+  /** The next `count` datagrams of this process are lost. */
+  loseDatagrams(count: number): void {
+    const { send } = dgram.Socket.prototype;
+    let lost = 0;
+    Object.assign(dgram.Socket.prototype, {
+      send(this: dgram.Socket, ...args: unknown[]): void {
+        if (lost++ >= count) Reflect.apply(send, this, args);
+      },
+    });
   },
 
   /** Once `count` calls have made an acceptor wait for a claim. */

@@ -223,6 +223,20 @@ lies(
   },
 );
 
+lies("a peer that says it wants to share any amount, or none, is given no more than one may have", async (scene) => {
+  for (const mostBlocks of [0, 1, 15, 2 ** 31, 2 ** 32 - 1]) {
+    const peer = await new HostilePeer(scene.target).meet({ mostBlocks });
+    const proposals = await Promise.all(Array.from({ length: 100 }, () => peer.propose(scene.open)));
+    peer.takeExtents();
+    const shared = [...peer.theirs.values()].reduce((sum, memfd) => sum + fstatSync(memfd).size, 0);
+    assert.ok(shared <= Math.min(PEER_BLOCKS, mostBlocks) * BLOCK_SIZE, `${shared} bytes of ${mostBlocks} blocks`);
+    if (mostBlocks > PEER_BLOCKS) assert.ok(shared > 0, "it is served");
+    for (const { socket } of proposals) socket.destroy();
+    await scene.unharmed();
+    closeMade();
+  }
+});
+
 lies("each peer has a box, extents and a bell of its own: not one of them is another's", async (scene) => {
   const given: number[] = [];
   for (let i = 0; i < 3; i++) {

@@ -90,8 +90,8 @@ export class HostileListener {
   answer({ frame }: Asked, change: Partial<Omit<AnswerFrame, "type">> = {}): Uint8Array {
     const { gid, slot, generation } = this;
     const honest: AnswerFrame = {
-      ...{ type: "answer", gid, nonce: frame.nonce, slot, generation, eids: ["SMCNET"], refusal: 0, gifts: true },
-      reached: true,
+      ...{ type: "answer", gid, nonce: frame.nonce, slot, generation, eids: ["SMCNET"], mostBlocks: 16384 },
+      ...{ refusal: 0, gifts: true, reached: true },
       ...change,
     };
     return encodeChannelFrame(honest, LAYOUT_VERSION);

@@ -127,7 +127,7 @@ export class HostilePeer {
     const wanted = { gid: ofProcess, slot: ofStack, generation: since };
     const frame: ContactFrame = {
       ...{ type: "contact", gid, nonce, slot, generation, eids: ["SMCNET"], first: true, gifts: true, wanted },
-      probe: 0n,
+      ...{ mostBlocks: 16384, probe: 0n },
       ...change,
     };
     return encodeChannelFrame(frame, LAYOUT_VERSION);
@@ -171,10 +171,10 @@ export class HostilePeer {
     }
   }
 
-  /** Honest first contact. */
-  async meet(): Promise<this> {
+  /** First contact, honest but for `change`. */
+  async meet(change: ContactChange = {}): Promise<this> {
     const channel = made(this.connect());
-    sendRaw(channel, this.contactFrame(), this.gifts);
+    sendRaw(channel, this.contactFrame(change), this.gifts);
     const { answer, descriptors } = await this.told(channel);
     if (answer?.refusal !== 0 || descriptors.length !== 2) throw new Error(`refused: ${answer?.refusal}`);
     [this.bell, this.box] = descriptors as [number, number];

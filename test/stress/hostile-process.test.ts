@@ -58,7 +58,7 @@ function wrongContacts(target: Target): Record<string, Uint8Array> {
   };
   const frames: Record<string, Uint8Array> = {
     "another magic": bent(0, 0),
-    "another version": bent(4, 2),
+    "another version": bent(4, 1),
     "an unknown type": bent(5, 9),
     "the type of an answer": bent(5, 2),
     "the type of an extent": bent(5, 3),
@@ -80,7 +80,7 @@ function wrongContacts(target: Target): Record<string, Uint8Array> {
     "320 zeros": new Uint8Array(320),
     "an answer": encodeChannelFrame(
       {
-        ...{ type: "answer", gid, nonce: 1n, slot: 1, generation: 1, eids: ["SMCNET"] },
+        ...{ type: "answer", gid, nonce: 1n, slot: 1, generation: 1, eids: ["SMCNET"], mostBlocks: 1024 },
         ...{ refusal: 0, gifts: true, reached: true },
       },
       LAYOUT_VERSION,

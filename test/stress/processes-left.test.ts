@@ -134,6 +134,21 @@ for (const side of ["server", "client"] as const) {
   });
 }
 
+for (const side of ["server", "client"] as const) {
+  test(`more memory than the ${side} wants to share, and the other would: the other connections go over TCP`, async () => {
+    const little = { SMC_SHM_PEER_MIB: "1" };
+    const server = await home.party(side === "server" ? little : {});
+    const client = await home.party(side === "client" ? little : {});
+    const port = await server.ask("serve", "smcd");
+    const how = await openMany(client, port, 64);
+    const smcd = how.lastIndexOf(SHM) + 1;
+    assert.ok(smcd >= 7 && smcd < 64, `${smcd} connections of 16 to 128 KiB each way in 1 MiB`);
+    assert.equal(how, [...Array(smcd).fill(SHM), ...Array(64 - smcd).fill("TCP peer MEM")]);
+    for (const party of [server, client]) await party.ask("settled", { connections: 0, pairs: 1 });
+    assert.equal(await client.ask("echoes", "smcd", port, 4, 1_000), { [SHM]: 4 }, "there is room again");
+  });
+}
+
 test("more memory than both want to share with one process: the other connections go over TCP", async () => {
   const [server, client] = (await home.parties(2, { SMC_SHM_PEER_MIB: "1" })) as [Party, Party];
   const port = await server.ask("serve", "smcd");

@@ -65,6 +65,26 @@ test(`${THREADS} Workers in each of two processes, each to each, while Workers c
   assert.equal(home.entries(), []);
 });
 
+test("threads that make a pair's memory grow at the same time stay within what both sides share", async () => {
+  const parties = (await home.parties(2, { SMC_SHM_PEER_MIB: "2" })) as [Party, Party];
+  const [ours, theirs] = (await Promise.all(
+    parties.map((party) => Promise.all(Array.from({ length: THREADS }, () => startThread(party)))),
+  )) as [Thread[], Thread[]];
+  // Several that meet at the same time would make several pairs.
+  for (const [at, { party, index }] of theirs.entries())
+    await party.ask("inWorker", index, "met", "smcd", ours[at]!.port);
+  const seen = await Promise.all(
+    theirs.map(({ party, index }, at) => party.ask("inWorker", index, "keep", "smcd", ours[at]!.port, 64)),
+  );
+  const smcd = seen.reduce<number>((sum, how) => sum + ((how as Record<string, number>)[SHM] ?? 0), 0);
+  assert.ok(smcd >= 15 && smcd < 128, `${smcd} connections of 16 to 128 KiB in 2 MiB: ${JSON.stringify(seen)}`);
+  assert.equal(
+    await Promise.all(theirs.map(({ party, index }) => party.ask("inWorker", index, "echoKept", 300_000))),
+    [64, 64, 64],
+  );
+  for (const party of parties) assert.is((await party.ask("census")).pairs, 1, "the pair has not failed");
+});
+
 for (const policy of ["rr", "none"] as const) {
   test(`cluster workers on one port, NODE_CLUSTER_SCHED_POLICY=${policy}`, async () => {
     const [primary, client] = [await home.party({ NODE_CLUSTER_SCHED_POLICY: policy }), await home.party()];

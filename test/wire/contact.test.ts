@@ -27,6 +27,7 @@ const CONTACT: ContactFrame = {
   generation: 0x313233,
   slot: 0x3f,
   eids: ["SMCNET", "A".repeat(32)],
+  mostBlocks: 0x5556_5758,
   first: true,
   gifts: true,
   wanted: { gid: 0x4142_4344_4546_4748n, generation: 0x515253, slot: 0x21 },
@@ -39,6 +40,7 @@ const ANSWER: AnswerFrame = {
   generation: 1,
   slot: 0,
   eids: [],
+  mostBlocks: 0x4000,
   refusal: REFUSAL.none,
   gifts: false,
   reached: true,
@@ -50,8 +52,8 @@ const GOLDEN: readonly [frame: ChannelFrame, start: readonly string[]][] = [
   [
     CONTACT,
     [
-      "534d4355 01 01 0203  1112131415161718  2122232425262728  00313233 3f 02 01 01",
-      "4142434445464748  00515253 21 00000000000000",
+      "534d4355 02 01 0203  1112131415161718  2122232425262728  00313233 3f 02 01 01",
+      "4142434445464748  00515253 21 000000 55565758",
       "534d434e4554",
       "00".repeat(26),
       "41".repeat(32),
@@ -59,18 +61,21 @@ const GOLDEN: readonly [frame: ChannelFrame, start: readonly string[]][] = [
       "6162636465666768",
     ],
   ],
-  [ANSWER, ["534d4355 01 02 0203  1112131415161718  2122232425262728  00000001 00 00 00 00 01"]],
-  [EXTENT, ["534d4355 01 03 0203  3f 00 0400"]],
+  [
+    ANSWER,
+    ["534d4355 02 02 0203  1112131415161718  2122232425262728  00000001 00 00 00 00 01", "00".repeat(15), "00004000"],
+  ],
+  [EXTENT, ["534d4355 02 03 0203  3f 00 0400"]],
 ];
 
 /** Bytes that carry no value, of each type: [from, to). */
 const SILENT: Readonly<Record<ChannelFrame["type"], readonly (readonly [number, number])[]>> = {
   contact: [
-    [45, 52],
+    [45, 48],
     [316, 320],
   ],
   answer: [
-    [33, 52],
+    [33, 48],
     [308, 320],
   ],
   extent: [
@@ -118,6 +123,7 @@ function anyFrame(prng: Prng): ChannelFrame {
     generation: prng.between(1, 0xffffff),
     slot: prng.below(64),
     eids: Array.from({ length: prng.below(9) }, eid),
+    mostBlocks: prng.u32(),
     gifts: prng.oneIn(2),
   };
   switch (prng.below(3)) {
@@ -242,6 +248,8 @@ rules("a value that does not fit is refused before anything is sent", () => {
     { ...CONTACT, wanted: { ...CONTACT.wanted, gid: 1n << 64n } },
     { ...CONTACT, probe: 1n << 64n },
     { ...CONTACT, probe: -1n },
+    { ...CONTACT, mostBlocks: 2 ** 32 },
+    { ...ANSWER, mostBlocks: -1 },
     { ...ANSWER, refusal: 256 },
     { ...ANSWER, generation: 0.5 },
     { ...EXTENT, number: 256 },
