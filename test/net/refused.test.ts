@@ -4,10 +4,10 @@
  */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { shmMissing } from "../support/missing.js";
 import type { Call } from "./guest.child.js";
 import { type Guest, Guests } from "./guest.js";
 import { NOTHING_LEFT } from "./peer.js";
-import { shmMissing } from "./placement.js";
 import type { Refusable } from "./refused.child.js";
 
 const CALLEE = { host: "127.0.0.1", port: 0 };

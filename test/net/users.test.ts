@@ -9,11 +9,11 @@ import { chmodSync, chownSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { overflowId } from "../../src/rendezvous/runtime-directory.js";
+import { shmMissing } from "../support/missing.js";
 import type { Container } from "../support/namespaces.js";
 import type { Call } from "./guest.child.js";
 import { type Guest, Guests } from "./guest.js";
 import { NOTHING_LEFT } from "./peer.js";
-import { shmMissing } from "./placement.js";
 
 const CALLEE = { host: "127.0.0.1", port: 0 };
 const COUNT = 8;
