@@ -125,7 +125,7 @@ test("every condition of every entry leads to a file, its types to one of the sa
     }
     kinds.push(`${entry} ${conditions.import.default.slice(-4)} ${conditions.require.default.slice(-4)}`);
   }
-  assert.equal(kinds, [". .mjs .cjs", "./ring .mjs .cjs"]);
+  assert.equal(kinds, [". .mjs .cjs", "./ring .mjs .cjs", "./register .mjs .cjs"]);
 });
 
 test("an ESM and a CommonJS program that import every entry compile, and agree on what they get", () => {
