@@ -4,6 +4,7 @@
  * Hooks the `connect` of one socket's TCP handles; nothing global. `connecting` stays true until the negotiation ends, so
  * early writes queue as they always do. Then the handle under the socket is another one, or the same as ever.
  */
+
 import { AsyncResource } from "node:async_hooks";
 import { Socket } from "node:net";
 import type { FallbackReason } from "../clc/fallback.js";
@@ -11,6 +12,7 @@ import type { LateFilter } from "../clc/framing.js";
 import type { SmcOptions } from "../config.js";
 import type { Endpoint } from "../rendezvous/address.js";
 import { channels } from "../trace.js";
+import { UV_ECONNRESET, UV_ETIMEDOUT } from "../uv.js";
 import { adaptSocket } from "./adapt.js";
 import { Announcement } from "./announce.js";
 import type { ConnectRequest, EngineBinding, TcpHandle } from "./binding.js";
@@ -20,10 +22,6 @@ import { filterLate, giveBack } from "./fallback-read.js";
 import type { SmcHandle } from "./handle.js";
 import { Negotiation, type NegotiationContext } from "./negotiate.js";
 import { showStatus, smcdStatus } from "./status.js";
-
-/** libuv's numbers on Linux: how a failed handshake looks to `net`. */
-const UV_ECONNRESET = -104;
-const UV_ETIMEDOUT = -110;
 
 /** The options of a socket until it is decided what carries it. */
 const UNDECIDED = Symbol("smcnet.undecided");
