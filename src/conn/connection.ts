@@ -4,7 +4,6 @@
  * Owns the life of a connection from agreement to Closed. Does not know `net`: what it reads and how it ends goes to its
  * owner. Nothing here runs user code except the owner's callbacks and write completions.
  */
-
 import {
   EVENT_ILLEGAL,
   EVENT_RING,

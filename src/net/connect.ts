@@ -4,7 +4,6 @@
  * Hooks the `connect` of one socket's TCP handles; nothing global. `connecting` stays true until the negotiation ends, so
  * early writes queue as they always do. Then the handle under the socket is another one, or the same as ever.
  */
-
 import { AsyncResource } from "node:async_hooks";
 import { Socket } from "node:net";
 import type { FallbackReason } from "../clc/fallback.js";

@@ -3,7 +3,6 @@
  *
  * Owns references, closing, and what else `net` asks a TCP handle for. Knows no read and no write: handle.ts is the stream.
  */
-
 import { AsyncResource } from "node:async_hooks";
 import type { Connection, ConnectionOwner } from "../conn/connection.js";
 import type { ConnectionHost } from "../conn/host.js";

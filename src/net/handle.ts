@@ -5,7 +5,6 @@
  * stay the engine's own. Reads stay in JavaScript (`onread`) until something native asks for a StreamBase (http, tls, http2);
  * from then on they go through readBuffer. What keeps the process alive is handle-life.ts's.
  */
-
 import { type Connection, type ConnectionOwner, SWALLOW } from "../conn/connection.js";
 import type { ConnectionHost } from "../conn/host.js";
 import { UV_EBADF, UV_ECANCELED, UV_ECONNRESET, UV_EOF } from "../uv.js";
