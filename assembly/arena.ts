@@ -1,9 +1,10 @@
 /**
  * The arena: one shared memory of a process, and its page allocator.
  *
- * Owns the header and the block table. A block is free (0) or belongs to the DMB entry whose index + 1 stands in its
- * word, so that whatever a killed thread held is found again from the DMB table. No lock, no free list, no counter that
- * a kill could leave wrong: taking a run is one compare-and-swap a block, undone when another thread was faster.
+ * Owns the header and the block table. A block is free (0) or has the tag of its holder in its word: the index + 1 of a DMB
+ * entry, so that whatever a killed thread held is found again from the DMB table, or that of an extent, which has free blocks
+ * of its own. No lock, no free list, no counter that a kill could leave wrong: taking a run is one compare-and-swap a block,
+ * undone when another thread was faster.
  */
 import {
   ARENA_BLOCKS_OFFSET,
@@ -70,7 +71,7 @@ function takeWhole(first: u32, count: u32, tag: u32, free: u32): bool {
 /**
  * Address of `count` adjacent free blocks, now marked with `tag`, or 0 when there is no such run.
  *
- * Takes: count, blocks, a power of two; tag, DMB index + 1. Runs are aligned to their size.
+ * Takes: count, blocks, a power of two; tag, of the holder. Runs are aligned to their size.
  */
 export function blocksTake(count: u32, tag: u32): u32 {
   const blocks = arenaBlocks();

@@ -11,6 +11,7 @@ import {
   STATE_CONN_ABORT,
   STATE_CONN_CLOSED,
 } from "../../assembly/shared/codes.js";
+import { UV_ECANCELED, UV_ECONNRESET, UV_EPIPE } from "../uv.js";
 import { CloseMachine, type ClosePort } from "./close.js";
 import type { CloseSend } from "./close-table.js";
 import type { ConnectionHost } from "./host.js";
@@ -30,11 +31,6 @@ export interface ConnectionOwner {
   /** Asked of the system: an idle connection does not carry its addresses around. */
   clcSocketInfo(): ClcSocketInfo;
 }
-
-/** libuv's numbers on Linux, for write completions. */
-const UV_EPIPE = -32;
-const UV_ECANCELED = -125;
-const UV_ECONNRESET = -104;
 
 /** The answer of Connection.admit for bytes that nobody will read. */
 export const SWALLOW = 1;

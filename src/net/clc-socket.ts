@@ -4,10 +4,8 @@
  * Owns the handle's `onread` until it is given back. Keeps count of what it read and wrote, so that a socket that goes on
  * as TCP can leave it out of its own counts.
  */
+import { UV_EOF } from "../uv.js";
 import { type EngineBinding, localAddressOf, type TcpHandle } from "./binding.js";
-
-/** libuv's end of file. */
-const UV_EOF = -4095;
 
 export interface ClcSocketPort {
   /** Bytes came; the view is private. */

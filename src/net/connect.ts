@@ -8,16 +8,13 @@ import { AsyncResource } from "node:async_hooks";
 import type { SmcOptions } from "../config.js";
 import type { Endpoint } from "../rendezvous/address.js";
 import { channels } from "../trace.js";
+import { UV_ECONNRESET, UV_ETIMEDOUT } from "../uv.js";
 import { Announcement } from "./announce.js";
 import type { ConnectRequest, TcpHandle } from "./binding.js";
 import { ClcSocket } from "./clc-socket.js";
 import { Negotiation, type NegotiationContext } from "./negotiate.js";
 import type { Seat } from "./seat.js";
 import { showStatus, smcdStatus } from "./status.js";
-
-/** libuv's numbers on Linux: how a failed handshake looks to `net`. */
-const UV_ECONNRESET = -104;
-const UV_ETIMEDOUT = -110;
 
 /** One `connect` of a handle, as `net` asked for it. */
 export interface Attempt {

@@ -8,10 +8,8 @@ import type { Connection, ConnectionOwner } from "../conn/connection.js";
 import type { ConnectionHost } from "../conn/host.js";
 import type { ClcSocketInfo } from "../conn/terms.js";
 import type { Endpoint } from "../rendezvous/address.js";
+import { UV_EOF } from "../uv.js";
 import type { AddressOut, EngineBinding, JsStreamHandle, TcpHandle } from "./binding.js";
-
-/** libuv's number on Linux. */
-const UV_EOF = -4095;
 
 /** What the stream above needs of it. */
 export interface HandleLife extends JsStreamHandle, Pick<ConnectionOwner, "closed" | "clcSocketInfo"> {

@@ -7,15 +7,10 @@
  */
 import { type Connection, type ConnectionOwner, SWALLOW } from "../conn/connection.js";
 import type { ConnectionHost } from "../conn/host.js";
+import { UV_EBADF, UV_ECANCELED, UV_ECONNRESET, UV_EOF } from "../uv.js";
 import type { EngineBinding, JsStreamHandle, TcpHandle } from "./binding.js";
 import { defineHandleLife } from "./handle-life.js";
 import { ReadSlab } from "./read-slab.js";
-
-/** libuv's numbers on Linux. */
-const UV_EOF = -4095;
-const UV_EBADF = -9;
-const UV_ECANCELED = -125;
-const UV_ECONNRESET = -104;
 
 /** Reads up to this size share a slab; larger ones get a buffer of their own. */
 const SLAB_READ = 8192;

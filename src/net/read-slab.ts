@@ -1,10 +1,11 @@
 /**
- * Where small reads land: one slab after another, as the engine's own buffer pool does it. One for a thread.
+ * Where small reads land: cut from one slab after another, as the engine's own buffer pool does it. One for a thread.
+ *
+ * Owns the slab of now. A full one lives as long as a read that was cut from it.
  */
 
 const SLAB_SIZE = 65536;
 
-/** A read slab: small reads of one thread are cut from it, as the engine's own buffer pool does. */
 export class ReadSlab {
   #buffer = Buffer.allocUnsafeSlow(SLAB_SIZE).buffer as ArrayBuffer;
   #bytes = new Uint8Array(this.#buffer);

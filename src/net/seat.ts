@@ -6,13 +6,11 @@
  */
 import type { Socket } from "node:net";
 import type { LateFilter } from "../clc/framing.js";
+import { UV_ECONNRESET } from "../uv.js";
 import { adaptSocket } from "./adapt.js";
 import type { EngineBinding, TcpHandle } from "./binding.js";
 import { filterLate, giveBack } from "./fallback-read.js";
 import type { SmcHandle } from "./handle.js";
-
-/** libuv's number on Linux. */
-const UV_ECONNRESET = -104;
 
 export interface Seat {
   readonly socket: Socket;

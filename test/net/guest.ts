@@ -8,9 +8,9 @@ import { rmSync } from "node:fs";
 import type { Server } from "node:net";
 import { fileURLToPath } from "node:url";
 import type { Container } from "../support/namespaces.js";
+import { makeVolume } from "../support/volume.js";
 import { WATCHDOG_MS, within } from "../support/watchdog.js";
 import type { Answer, Question, Verbs } from "./guest.child.js";
-import { makeVolume } from "./placement.js";
 
 const CHILD = fileURLToPath(new URL("../net/guest.child.mjs", import.meta.url));
 

@@ -3,14 +3,13 @@
  *
  * Owns the threads, processes and namespaces of a test file. Knows nothing of scenarios and of transports.
  */
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readdirSync, rmSync } from "node:fs";
 import * as assert from "uvu/assert";
 import { shmMissing } from "../support/missing.js";
 import { type Container, containersMissing, Link } from "../support/namespaces.js";
 import { prngFor } from "../support/prng.js";
 import type { DeviceName, Side } from "../support/transports.js";
+import { makeVolume } from "../support/volume.js";
 import { NOTHING_LEFT } from "./peer.js";
 import { ProcessPeer } from "./process-peer.js";
 import { type EndTask, runEnd } from "./run-end.js";
@@ -52,11 +51,6 @@ class Threads implements Place {
 
 /** A busy machine must not make a test of SMC a test of TCP: processes have longer to meet than they have by default. */
 const PATIENT_CONTACT_MS = 1_000;
-
-/** A new directory in memory, where the system has one: the home directory of a container may be a file system that is refused. */
-export function makeVolume(): string {
-  return mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "smcnet-test-"));
-}
 
 /** What lies in a runtime directory: nothing but its two parts when nobody uses it. Takes it away. */
 function emptyVolume(directory: string): void {

@@ -4,13 +4,12 @@
  * Owns the child processes and the commands they take. Their death, whenever it comes, fails what waits for them.
  */
 import { type ChildProcess, fork } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readdirSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { shmMissing, testUnless } from "../support/missing.js";
+import { makeVolume } from "../support/volume.js";
 import { WATCHDOG_MS, within } from "../support/watchdog.js";
 import { closeMade } from "./hostile-descriptors.js";
 import { type Target, targetsIn } from "./hostile-peer.js";
@@ -123,7 +122,7 @@ export class Scene {
   readonly #env: NodeJS.ProcessEnv;
 
   constructor(env: NodeJS.ProcessEnv) {
-    this.directory = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "smcnet-test-"));
+    this.directory = makeVolume();
     this.#env = { ...env, SMC_RUNTIME_DIR: this.directory, SMC_CONTACT: String(CONTACT_MS) };
     this.victim = new Honest("the victim", this.#env);
     this.#honest = new Honest("the honest", this.#env);

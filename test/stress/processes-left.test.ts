@@ -7,7 +7,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { shmMissing, testUnless } from "../support/missing.js";
 import { Home, type Party } from "./processes.js";
-import type { Census } from "./processes-verbs.js";
+import type { Census } from "./processes-census.js";
 
 const CONNECTIONS = 1_000;
 const AT_ONCE = 8;

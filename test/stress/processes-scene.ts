@@ -6,8 +6,9 @@
 import * as assert from "uvu/assert";
 import type { TransportName } from "../support/transports.js";
 import type { Home, Party } from "./processes.js";
+import type { Census } from "./processes-census.js";
+import type { Carried } from "./processes-connections.js";
 import type { Outcome } from "./processes-ends.js";
-import type { Carried, Census } from "./processes-verbs.js";
 
 export type Role = "client" | "server";
 

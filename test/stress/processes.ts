@@ -6,11 +6,11 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, watch } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, rmSync, watch } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RUN_SEED } from "../support/prng.js";
+import { makeVolume } from "../support/volume.js";
 import { until, WATCHDOG_MS, within } from "../support/watchdog.js";
 import type { Asked, Reply, Verb, Verbs } from "./processes-verbs.js";
 
@@ -30,7 +30,7 @@ export type Exit = number | NodeJS.Signals;
 
 /** A runtime directory of its own, and the parties that meet in it. */
 export class Home {
-  readonly path = mkdtempSync(join(tmpdir(), "smcnet-test-"));
+  readonly path = makeVolume();
   readonly #env: Readonly<Record<string, string>>;
   readonly #parties = new Set<Party>();
   #spare: Promise<Party> | undefined;
