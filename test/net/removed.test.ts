@@ -11,8 +11,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { shmMissing } from "../support/missing.js";
 import { type Container, containersMissing, Link } from "../support/namespaces.js";
+import { makeVolume } from "../support/volume.js";
 import { happens, until } from "../support/watchdog.js";
-import { makeVolume } from "./placement.js";
 import type { RemovedReport } from "./removed.child.js";
 
 const ADDRESSES = ["10.83.9.2", "10.83.9.1"] as const;
