@@ -6,7 +6,7 @@
  * folder of their own, so that no other smcnet of the user takes part. Knows nothing of how anything is measured.
  */
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { cpus, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -91,6 +91,9 @@ function pinning(count: number): { readonly command: readonly string[]; readonly
   return count === 1 && allowed.length > 1 ? undefined : { command: [], cpus: allowed.length };
 }
 
+/** Where sockets and registry lie: in memory, if there is such a file system, and not on one that smcnet refuses. */
+const MEMORY = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+
 /** Runs one plan in a process of its own, and those that it starts. Errors: the process's failure; its stderr went to ours. */
 function runPlan(
   plan: RunnerPlan,
@@ -98,7 +101,7 @@ function runPlan(
   environment: NodeJS.ProcessEnv,
 ): Promise<readonly BenchRecord[]> {
   const [program, ...rest] = [...pin, process.execPath, join(BENCH_FOLDER, "runner.mjs"), JSON.stringify(plan)];
-  const folder = mkdtempSync(join(tmpdir(), "smcnet-bench-"));
+  const folder = mkdtempSync(join(MEMORY, "smcnet-bench-"));
   const child = spawn(program!, rest, {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
     env: { ...process.env, ...LIMITS, ...environment, TMPDIR: folder, SMC_RUNTIME_DIR: join(folder, "smcnet") },
