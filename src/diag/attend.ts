@@ -12,9 +12,12 @@ import { joinThreads, Threads } from "./threads.js";
 /** Set by `smcnet run --verbose`: a process says at its end how many connections went which way. */
 const REPORT_VARIABLE = "SMC_REPORT";
 
+/** Whether a report was asked for. */
+export const isReporting = (): boolean => process.env[REPORT_VARIABLE] === "1";
+
 /** Returns: what takes it back. */
 export function attend(options: SmcOptions): () => void {
-  const report = process.env[REPORT_VARIABLE] === "1";
+  const report = isReporting();
   if (!isMainThread) return joinThreads(report);
   const threads = new Threads();
   const closeEndpoint = openEndpoint({ options, ask: (question) => threads.ask(question) });

@@ -4,7 +4,8 @@
  * Loading it replaces the connect of TCP handles and the listening of servers, for everything in this thread that stands on
  * `net`; `uninstall` takes it back. Connections and listeners that exist already stay what they are.
  */
-import { attend } from "../diag/attend.js";
+import { attend, isReporting } from "../diag/attend.js";
+import { plainClientCounting } from "../diag/plain-clients.js";
 import { threadContext } from "../net/context.js";
 import { debug } from "../trace.js";
 import { replace } from "./patch.js";
@@ -24,7 +25,7 @@ export function install(): void {
   try {
     // First: its socket is none that the patches should see.
     leave = attend(options);
-    restore = replace(table);
+    restore = replace(isReporting() ? [...table, ...plainClientCounting()] : table);
   } catch (error) {
     leave?.();
     leave = undefined;
