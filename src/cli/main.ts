@@ -20,9 +20,9 @@ const USAGE = `smcnet COMMAND [arguments]
 
 run PROGRAM...       run a program with SMC for its sockets, its Workers and its child processes
 ss                   list the sockets of running programs
-stats                show or reset the counters of running programs, of a saved snapshot, or of a short exchange
+stats [FILE.json]    print counters: of running programs (show, reset), of a saved snapshot, or of a short exchange
 policy               show or change which connections of running programs may use SMC
-chk [ADDRESS:PORT]   say what this host can do: devices, and a live connection over each; or what carries one to a server
+chk [ADDRESS:PORT]   say what this host can do: devices, a live connection over each; or what carries one to a server
 bench NAME...        measure SMC beside TCP, unix sockets and MessagePort
 help [COMMAND]       this text, or that of a command; also COMMAND --help
 --version            the version of smcnet`;
