@@ -6,7 +6,7 @@
 import { readOptions } from "../config.js";
 import { type CheckedReply, readReply } from "../diag/answers.js";
 import type { Question } from "../diag/question.js";
-import { askEndpoint, findEndpoints, runtimeDirectory } from "../diag/reach.js";
+import { askEndpoint, findEndpoints, openEndpointFolder } from "../diag/reach.js";
 import { UsageError } from "./usage.js";
 
 /** Processes asked at the same time. */
@@ -33,11 +33,12 @@ export async function askProcesses<Ask extends Question["ask"]>(
   question: Question & { readonly ask: Ask },
   pid?: number,
 ): Promise<CheckedReply<Ask>[]> {
-  const directory = runtimeDirectory(readOptions());
+  const folder = openEndpointFolder(readOptions());
+  if ("reason" in folder) throw new Error(`no running process can be reached: ${folder.reason}`);
   const replies: CheckedReply<Ask>[] = [];
   const failures: string[] = [];
   try {
-    const found = findEndpoints(directory).filter((endpoint) => pid === undefined || endpoint.pid === pid);
+    const found = findEndpoints(folder).filter((endpoint) => pid === undefined || endpoint.pid === pid);
     const next = found.values();
     const askOn = async (): Promise<void> => {
       for (const endpoint of next) {
@@ -54,12 +55,10 @@ export async function askProcesses<Ask extends Question["ask"]>(
     };
     await Promise.all(Array.from({ length: AT_ONCE }, askOn));
   } finally {
-    directory.close();
+    folder.close();
   }
   if (pid !== undefined && replies.length === 0)
-    throw new Error(
-      failures[0] ?? `no process ${pid} can be asked in ${directory.path}: was it started by smcnet run?`,
-    );
+    throw new Error(failures[0] ?? `no process ${pid} can be asked in ${folder.path}: was it started by smcnet run?`);
   for (const failure of failures) note(failure);
   for (const reply of replies)
     if (reply.silent.length > 0)

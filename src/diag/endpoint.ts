@@ -15,10 +15,9 @@ import { createServer, type Server, type Socket } from "node:net";
 import type { SmcOptions } from "../config.js";
 import { loadLibc } from "../host/libc.js";
 import { peerCredentials } from "../host/unix-socket.js";
-import { openRuntimeDirectory } from "../rendezvous/runtime-directory.js";
 import { debug } from "../trace.js";
 import { parseQuestion, QUESTION_LIMIT, type Question, type Reply } from "./question.js";
-import { ENDPOINTS, sweepEndpoints } from "./reach.js";
+import { openEndpointFolder, sweepEndpoints } from "./reach.js";
 import type { Round } from "./threads.js";
 
 /** Clients at a time, and how long one may take to ask and again to read, ms. */
@@ -40,30 +39,25 @@ export interface EndpointHost {
 
 /** Opens it. Returns: what closes it; undefined where there is no runtime directory to be used, as the trace says. */
 export function openEndpoint(host: EndpointHost): (() => void) | undefined {
-  const { runtimeDir, shmGids, ffi } = host.options;
-  const directory = openRuntimeDirectory({ path: runtimeDir, gids: [...shmGids] });
-  if ("reason" in directory) {
-    debug("no endpoint: %s", directory.reason);
+  const { ffi } = host.options;
+  const folder = openEndpointFolder(host.options);
+  if ("reason" in folder) {
+    debug("no endpoint: %s", folder.reason);
     return undefined;
   }
-  if (directory.shared && (!ffi || "reason" in loadLibc())) {
-    debug("no endpoint: %s is shared, and nobody tells who asks", directory.path);
-    directory.close();
+  if (folder.shared && (!ffi || "reason" in loadLibc())) {
+    debug("no endpoint: %s is shared, and nobody tells who asks", folder.path);
+    folder.close();
     return undefined;
   }
   const endpoint = new Endpoint(host);
-  try {
-    directory.make(ENDPOINTS);
-    endpoint.listen(directory.at(`${ENDPOINTS}/${process.pid}-${randomBytes(4).toString("hex")}`));
-  } catch (error) {
-    debug("no endpoint: %s", (error as Error).message);
-  }
-  const sweep = setTimeout(() => sweepEndpoints(directory), SWEEP_AFTER_MS).unref();
+  endpoint.listen(folder.at(`${process.pid}-${randomBytes(4).toString("hex")}`));
+  const sweep = setTimeout(() => sweepEndpoints(folder), SWEEP_AFTER_MS).unref();
   const close = (): void => {
     clearTimeout(sweep);
     process.off("exit", close);
-    // The file is removed by its path, which needs the directory.
-    endpoint.close(() => directory.close());
+    // The file is removed by its path, which needs the folder.
+    endpoint.close(() => folder.close());
   };
   process.once("exit", close);
   return close;
@@ -83,8 +77,12 @@ class Endpoint {
 
   /** Exclusive: in a cluster worker it would be the primary's socket otherwise. */
   listen(path: string): void {
-    this.#server.listen({ path, exclusive: true });
-    if (this.#server.listening) chmodSync(path, PRIVATE_FILE);
+    try {
+      this.#server.listen({ path, exclusive: true });
+      if (this.#server.listening) chmodSync(path, PRIVATE_FILE);
+    } catch (error) {
+      debug("no endpoint: %s", (error as Error).message);
+    }
   }
 
   close(closed: () => void): void {

@@ -4,13 +4,13 @@
  * Owns the client's side of the endpoint. What comes back is bounded here and checked in answers.ts: nobody knows who made
  * a file. Loads nothing of the stack.
  */
-import { existsSync, lstatSync, readdirSync, unlinkSync } from "node:fs";
+import { closeSync, existsSync, lstatSync, readdirSync, unlinkSync } from "node:fs";
 import { connect } from "node:net";
-import { openRuntimeDirectory, type RuntimeDirectory } from "../rendezvous/runtime-directory.js";
+import { openRuntimeDirectory } from "../rendezvous/runtime-directory.js";
 import type { Question } from "./question.js";
 
 /** The part of the runtime directory that endpoints lie in, and the names there: PID-RANDOM. */
-export const ENDPOINTS = "d";
+const ENDPOINTS = "d";
 const NAME = /^([1-9]\d{0,9})-[0-9a-f]{8}$/;
 
 /** A reply at most, bytes: sixty thousand sockets. */
@@ -27,17 +27,47 @@ export interface Found {
   readonly path: string;
 }
 
-/** Endpoints in a runtime directory, by process id. */
-export function findEndpoints(directory: RuntimeDirectory): Found[] {
+/** The directory of endpoints, held by a descriptor: what is put in its place is not followed. */
+export interface EndpointFolder {
+  /** Of the runtime directory, for people. */
+  readonly path: string;
+  /** Whether a trusted group writes here too. */
+  readonly shared: boolean;
+  at(name: string): string;
+  close(): void;
+}
+
+/** Takes: the options that name the runtime directory. Returns: the folder, made if it is missing; or why there is none. */
+export function openEndpointFolder(options: {
+  readonly runtimeDir: string;
+  readonly shmGids: readonly number[];
+}): EndpointFolder | { readonly reason: string } {
+  const directory = openRuntimeDirectory({ path: options.runtimeDir, gids: options.shmGids });
+  if ("reason" in directory) return directory;
+  const { path, shared } = directory;
+  try {
+    directory.make(ENDPOINTS);
+    const descriptor = directory.open(ENDPOINTS);
+    const at = (name: string): string => `/proc/self/fd/${descriptor}/${name}`;
+    return { path, shared, at, close: () => closeSync(descriptor) };
+  } catch (error) {
+    return { reason: `${path}/${ENDPOINTS} cannot be used: ${(error as Error).message}` };
+  } finally {
+    directory.close();
+  }
+}
+
+/** Endpoints in their folder, by process id. */
+export function findEndpoints(folder: EndpointFolder): Found[] {
   let names: string[];
   try {
-    names = readdirSync(directory.at(ENDPOINTS));
+    names = readdirSync(folder.at(""));
   } catch {
     return [];
   }
   const found = names.flatMap((name): Found[] => {
     const pid = NAME.exec(name)?.[1];
-    return pid === undefined ? [] : [{ pid: Number(pid), path: directory.at(`${ENDPOINTS}/${name}`) }];
+    return pid === undefined ? [] : [{ pid: Number(pid), path: folder.at(name) }];
   });
   return found.sort((a, b) => a.pid - b.pid);
 }
@@ -73,15 +103,16 @@ export function askEndpoint({ path }: Found, question: Question, patienceMs = PA
 
 function removeOld(path: string): void {
   try {
-    if (Math.abs(Date.now() - lstatSync(path).mtimeMs) >= YOUNG_MS) unlinkSync(path);
+    const stat = lstatSync(path);
+    if (stat.isSocket() && Math.abs(Date.now() - stat.mtimeMs) >= YOUNG_MS) unlinkSync(path);
   } catch {
     // Somebody else was faster.
   }
 }
 
 /** Removes the endpoints of processes that were killed; one that is alive in this pid namespace is not disturbed. */
-export function sweepEndpoints(directory: RuntimeDirectory): void {
-  for (const { pid, path } of findEndpoints(directory).slice(0, MOST_SWEPT)) {
+export function sweepEndpoints(folder: EndpointFolder): void {
+  for (const { pid, path } of findEndpoints(folder).slice(0, MOST_SWEPT)) {
     if (existsSync(`/proc/${pid}`)) continue;
     const socket = connect({ path });
     socket.unref();
@@ -90,14 +121,4 @@ export function sweepEndpoints(directory: RuntimeDirectory): void {
       if (error.code === "ECONNREFUSED") removeOld(path);
     });
   }
-}
-
-/** The runtime directory as this process's environment names it. Errors: Error with the reason why there is none. */
-export function runtimeDirectory(options: {
-  readonly runtimeDir: string;
-  readonly shmGids: readonly number[];
-}): RuntimeDirectory {
-  const directory = openRuntimeDirectory({ path: options.runtimeDir, gids: options.shmGids });
-  if ("reason" in directory) throw new Error(`no running process can be reached: ${directory.reason}`);
-  return directory;
 }

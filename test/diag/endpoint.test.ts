@@ -8,8 +8,13 @@ import * as assert from "uvu/assert";
 import { readOptions } from "../../src/config.js";
 import { openEndpoint } from "../../src/diag/endpoint.js";
 import { parseQuestion, QUESTION_LIMIT, type Question } from "../../src/diag/question.js";
-import { askEndpoint, findEndpoints, sweepEndpoints } from "../../src/diag/reach.js";
-import { openRuntimeDirectory, type RuntimeDirectory } from "../../src/rendezvous/runtime-directory.js";
+import {
+  askEndpoint,
+  type EndpointFolder,
+  findEndpoints,
+  openEndpointFolder,
+  sweepEndpoints,
+} from "../../src/diag/reach.js";
 import { Prng, RUN_SEED } from "../support/prng.js";
 import { happens, until, within } from "../support/watchdog.js";
 
@@ -24,7 +29,7 @@ const close = openEndpoint({
     return { threads: [{ thread: 0, answer: [] }], silent: [] };
   },
 });
-const directory = openRuntimeDirectory({ path: runtimeDir }) as RuntimeDirectory;
+const directory = openEndpointFolder(options) as EndpointFolder;
 const own = () => findEndpoints(directory).find(({ pid }) => pid === process.pid)!;
 
 /** What comes back for some bytes: everything until the end, or until it is hung up. */
