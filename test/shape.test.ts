@@ -92,9 +92,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "src/stack",
     "src/reaper",
   ],
-  "src/diag": ["src/engine", "src/conn", "src/lgr", "src/stack", "src/net"],
+  "src/diag": ["src/engine", "src/host", "src/wire", "src/rendezvous", "src/conn", "src/lgr", "src/stack", "src/net"],
   "src/ring": ["src/engine", "src/conn", "src/stack", "src/net", "src/diag"],
-  "src/register": ["src/net"],
+  "src/register": ["src/net", "src/diag"],
   "src/cli": ["src/wire", "src/diag", "src/net"],
   "src/index": ["src/net", "src/diag", "src/stack", "src/conn"],
 };

@@ -1,29 +1,38 @@
 /**
- * `smcnet stats`: prints counters, of a snapshot that a program saved or of an exchange made for the purpose.
+ * `smcnet stats`: prints counters, of running processes, of a snapshot that a program saved, or of an exchange made for the
+ * purpose.
  *
- * Owns the check of a snapshot from a file, and the exchange: an echo between two threads. Counters belong to the stack
- * of one event loop; the ones printed for the exchange are the client's.
+ * Owns the exchange: an echo between two threads. Counters belong to the stack of one event loop; the ones printed for the
+ * exchange are the client's, those of processes are added up.
  */
 import { readFile } from "node:fs/promises";
 import type { AddressInfo, Socket } from "node:net";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { parentPort, Worker } from "node:worker_threads";
-import { COUNTERS, type CountersSnapshot, HISTOGRAMS, toSmcdJson } from "../diag/counters.js";
+import { type CountersSnapshot, toSmcdJson } from "../diag/counters.js";
+import { snapshotFault, totalOf } from "../diag/totals.js";
 import { diagnosisName } from "../wire/clc-diagnosis.js";
 import { PACKAGE_FOLDER } from "./package.js";
+import { askProcesses, PROCESS_OPTION, pidOf } from "./processes.js";
 import { renderStats } from "./render.js";
 import { UsageError } from "./usage.js";
 
-const USAGE = `smcnet stats [FILE.json] [options]
+export const STATS_USAGE = `smcnet stats [show | reset | FILE.json] [options]
 
-Prints the counters in FILE.json, which holds what smc.stats() returned, as JSON. Without a file it makes an echo
-exchange between two threads of its own and prints what the client's side counted.
+show                 counters of running processes that were started with the preload, all their threads added up
+reset                the same, and counts from here on
+FILE.json            counters that a program saved: what smc.stats() returned, as JSON
+Without a word it makes an echo exchange between two threads of its own and prints what the client's side counted.
 
+-a, --absolute       show: since the processes began, whatever was reset
 -d, --details        by version and side, fallback reasons, special calls
+-p, --pid PID        show, reset: this process alone
 --json               one JSON object with the keys of smcd`;
 
 const OPTIONS = {
+  ...PROCESS_OPTION,
+  absolute: { type: "boolean", short: "a", default: false },
   details: { type: "boolean", short: "d", default: false },
   json: { type: "boolean", default: false },
 } as const;
@@ -32,23 +41,47 @@ const OPTIONS = {
 const MESSAGES = 100;
 const MESSAGE_BYTES = 1000;
 
+/** Counters, and whose they are. */
+interface Source {
+  readonly counts: CountersSnapshot;
+  readonly of: string;
+}
+
 export async function statsCommand(argv: readonly string[], write: (line: string) => void): Promise<void> {
   const { values, positionals } = parse(argv);
-  const [file, ...rest] = positionals;
-  if (rest.length > 0) throw new UsageError("one file at a time", USAGE);
-  const counts = file === undefined ? await countExchange() : await readSnapshot(file);
+  const [word, ...rest] = positionals;
+  if (rest.length > 0) throw new UsageError("one word or one file at a time", STATS_USAGE);
+  const live = word === "show" || word === "reset";
+  if (!live && (values.pid !== undefined || values.absolute))
+    throw new UsageError("-p and -a are for running processes: stats show", STATS_USAGE);
+  const pid = pidOf(values.pid, STATS_USAGE);
+  const { counts, of } = live ? await countProcesses(word === "reset", values.absolute, pid) : await countHere(word);
   if (values.json) return write(JSON.stringify(toSmcdJson(counts)));
-  const source =
-    file ?? `a built-in exchange: ${MESSAGES} messages of ${MESSAGE_BYTES} bytes echoed between two threads`;
-  write(`Counters of ${source}\n`);
+  write(`Counters of ${of}\n`);
   write(renderStats(counts, { details: values.details, reasonName: diagnosisName }).trimEnd());
+}
+
+async function countProcesses(reset: boolean, absolute: boolean, pid: number | undefined): Promise<Source> {
+  const replies = await (reset
+    ? askProcesses({ ask: "reset" }, pid)
+    : askProcesses({ ask: "counters", absolute }, pid));
+  const threads = replies.flatMap((reply) => reply.threads);
+  const processes = replies.length === 1 ? "process" : "processes";
+  const of = `${replies.length} ${processes}, ${threads.length} ${threads.length === 1 ? "thread" : "threads"}`;
+  return { counts: totalOf(threads.map(({ answer }) => answer)), of: reset ? `${of}; reset` : of };
+}
+
+async function countHere(file: string | undefined): Promise<Source> {
+  if (file !== undefined) return { counts: await readSnapshot(file), of: file };
+  const of = `a built-in exchange: ${MESSAGES} messages of ${MESSAGE_BYTES} bytes echoed between two threads`;
+  return { counts: await countExchange(), of };
 }
 
 function parse(argv: readonly string[]) {
   try {
     return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true });
   } catch (error) {
-    throw new UsageError((error as Error).message, USAGE);
+    throw new UsageError((error as Error).message, STATS_USAGE);
   }
 }
 
@@ -64,26 +97,9 @@ async function readSnapshot(file: string): Promise<CountersSnapshot> {
   } catch (error) {
     refuse((error as Error).message);
   }
-  if (typeof value !== "object" || value === null) return refuse("it is no object");
-  const fields = value as Record<string, unknown>;
-  for (const name of Object.keys(COUNTERS)) if (!Number.isFinite(fields[name])) refuse(`${name} is no number`);
-  for (const name of Object.keys(HISTOGRAMS)) if (!isBins(fields[name])) refuse(`${name} is no list of numbers`);
-  const { fallback } = fields as { fallback?: { client?: unknown; server?: unknown } };
-  if (!isFallback(fallback?.client) || !isFallback(fallback?.server)) refuse("fallback is incomplete");
+  const fault = snapshotFault(value);
+  if (fault !== undefined) refuse(fault);
   return value as CountersSnapshot;
-}
-
-function isBins(value: unknown): boolean {
-  return Array.isArray(value) && value.every((bin) => Number.isFinite(bin));
-}
-
-function isFallback(value: unknown): boolean {
-  const { total, reasons } = (value ?? {}) as { total?: unknown; reasons?: unknown };
-  return (
-    Number.isFinite(total) &&
-    Array.isArray(reasons) &&
-    reasons.every((reason) => Number.isFinite(reason?.code) && Number.isFinite(reason?.count))
-  );
 }
 
 /** The client's side of the exchange, and what its stack counted. */

@@ -66,3 +66,22 @@ export interface DeviceRecord {
   readonly chid?: number;
   readonly reason?: string;
 }
+
+/** The shared context with one peer. Numbers and GIDs as the field's tools print them. */
+export interface LinkGroupRecord {
+  readonly id: number;
+  readonly device: string;
+  readonly peerGid: string;
+  /** CLC version it was met through. */
+  readonly version: 1 | 2;
+  readonly connections: number;
+}
+
+/** Which connections of a thread may use SMC. */
+export interface PolicyRecord {
+  readonly enabled: boolean;
+  readonly only: readonly string[];
+  readonly except: readonly string[];
+  /** Whether a function of the program has a say as well. */
+  readonly hook: boolean;
+}

@@ -21,7 +21,7 @@ import type { Connection } from "../conn/connection.js";
 import { SOCKET_STATES } from "../conn/states.js";
 import type { Abi } from "../engine/abi.js";
 import type { Stack } from "../stack.js";
-import type { AddressRecord, CursorRecord, SocketRecord } from "./records.js";
+import type { AddressRecord, CursorRecord, DeviceRecord, LinkGroupRecord, SocketRecord } from "./records.js";
 
 const NO_ADDRESS: AddressRecord = { address: "0.0.0.0", port: 0 };
 const hex = (value: bigint): string => value.toString(16).padStart(16, "0");
@@ -135,4 +135,19 @@ export function socketRecords(stack: Stack, isListener: (server: Server) => bool
     }
   }
   return records;
+}
+
+/** The devices of this thread, those that are absent with their reason. */
+export function deviceRecords({ devices, shmReason }: Stack): DeviceRecord[] {
+  const present = devices.map(({ name, gid, gidExt, chid }): DeviceRecord => {
+    return { name, gid: hex(gid), gidExt: hex(gidExt), chid };
+  });
+  return shmReason === undefined ? present : [...present, { name: "shm", reason: shmReason }];
+}
+
+/** The link groups of this thread: in use, or remembered. */
+export function linkGroupRecords({ linkGroups }: Stack): LinkGroupRecord[] {
+  return linkGroups.list().map(({ id, device, peerGid, version, connections }) => {
+    return { id, device, peerGid: hex(peerGid), version, connections };
+  });
 }
