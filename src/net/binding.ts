@@ -60,6 +60,8 @@ export interface JsStreamHandle {
 export interface EngineBinding {
   readonly TCP: new (type: number) => TcpHandle;
   readonly JSStream: new () => JsStreamHandle;
+  /** process_wrap.Process: the handle of a child process. */
+  readonly Process: new () => object;
   readonly WriteWrap: new () => { oncomplete: unknown; handle: unknown };
   readonly state: Int32Array;
   readonly READ_BYTES_OR_ERROR: number;
@@ -105,6 +107,7 @@ function probe(): EngineBinding {
   const result: EngineBinding = {
     TCP,
     JSStream: js["JSStream"] as EngineBinding["JSStream"],
+    Process: binding("process_wrap")["Process"] as EngineBinding["Process"],
     WriteWrap: stream["WriteWrap"] as EngineBinding["WriteWrap"],
     state: stream["streamBaseState"] as Int32Array,
     READ_BYTES_OR_ERROR: numberOf(stream, "kReadBytesOrError"),
@@ -121,7 +124,7 @@ function probe(): EngineBinding {
   const stateWorks = result.state instanceof Int32Array || ArrayBuffer.isView(result.state);
   const readWorks = typeof handle.onread === "function" && typeof handle.readStart === "function";
   socket.destroy();
-  if (!stateWorks || !readWorks || typeof result.JSStream !== "function")
+  if (!stateWorks || !readWorks || typeof result.JSStream !== "function" || typeof result.Process !== "function")
     throw new TypeError("stream state or methods");
   return result;
 }

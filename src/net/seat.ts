@@ -75,6 +75,8 @@ export class SocketSeat implements Seat {
 interface TlsWrap {
   readonly _parent: TcpHandle;
   receive(bytes: Uint8Array): void;
+  enableSessionCallbacks(): void;
+  enableKeylogCallback(): void;
 }
 type TlsSocket = Socket & { _handle: TlsWrap | null };
 
@@ -132,5 +134,9 @@ export class TlsSeat implements Seat {
     const socket = this.socket as unknown as Record<symbol, (handle: TcpHandle | SmcHandle) => void>;
     handle[this.#engine.owner] = this.socket;
     socket[this.#engine.reinitialize]!(handle);
+    // Core switches these on as a listener is added, for the wrap of that moment alone.
+    const { socket: tls } = this;
+    if (tls.listenerCount("session") > 0) tls._handle?.enableSessionCallbacks();
+    if (tls.listenerCount("keylog") > 0) tls._handle?.enableKeylogCallback();
   }
 }
