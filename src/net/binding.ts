@@ -72,6 +72,8 @@ export interface EngineBinding {
   readonly LAST_WRITE_ERROR: number;
   readonly owner: symbol;
   readonly userBuffer: symbol;
+  /** What makes a socket with `onread` its next buffer. */
+  readonly bufferMaker: symbol;
   /** Method of a socket by which core gives it another handle while it connects. */
   readonly reinitialize: symbol;
   /** Methods of TCP handles as they were at the start: what we do below a socket is not what the program did. */
@@ -117,6 +119,7 @@ function probe(): EngineBinding {
     LAST_WRITE_ERROR: typeof stream["kLastWriteErr"] === "number" ? stream["kLastWriteErr"] : -1,
     owner: symbolOf(handle, "owner_symbol"),
     userBuffer: symbolOf(socket, "kBuffer"),
+    bufferMaker: symbolOf(socket, "kBufferGen"),
     reinitialize: symbolOf(socket, "kReinitializeHandle"),
     ref: handle.ref,
     unref: handle.unref,

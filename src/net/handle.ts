@@ -6,6 +6,7 @@
  * something native asks for a StreamBase (http, tls, http2); from then on they go through readBuffer.
  */
 import { AsyncResource } from "node:async_hooks";
+import { STATE_CONN_ABORT, STATE_DONE_WRITING } from "../../assembly/shared/codes.js";
 import { type Connection, type ConnectionOwner, SWALLOW } from "../conn/connection.js";
 import type { ConnectionHost } from "../conn/host.js";
 import type { ClcSocketInfo } from "../conn/terms.js";
@@ -130,8 +131,11 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       else this.#resource.runInAsyncScope(this.#read, this, length);
     }
 
-    ended(reset: boolean): void {
+    ended(aborted: boolean): void {
       this.#updateRef();
+      // As TCP: who was told of the end before has it, whatever the peer does with its own reading half after that.
+      const both = STATE_DONE_WRITING | STATE_CONN_ABORT;
+      const reset = aborted && (host.abi.connPeerState(this.connection.place.conn) & both) !== both;
       this.#resource.runInAsyncScope(() => {
         if (reset) this.#fail(UV_ECONNRESET);
         else if (this.#native) this.emitEOF();
@@ -432,7 +436,8 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       // What is still in a private send ring has to reach the peer before the process may go.
       if (this.connection.tx.finalSent) unref.call(this.tcp);
       else this.connection.tx.onFinal = () => unref.call(this.tcp);
-      if (done !== undefined) setImmediate(() => this.#resource.runInAsyncScope(done, this));
+      // As libuv: behind the immediates of this turn.
+      if (done !== undefined) setImmediate(setImmediate, () => this.#resource.runInAsyncScope(done, this));
     }
 
     /** Alive for the process iff the user wants it and (it reads and is not at its end, or something is pending). */
