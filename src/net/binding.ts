@@ -60,6 +60,8 @@ export interface JsStreamHandle {
 export interface EngineBinding {
   readonly TCP: new (type: number) => TcpHandle;
   readonly JSStream: new () => JsStreamHandle;
+  /** process_wrap.Process: the handle of a child process. */
+  readonly Process: new () => object;
   readonly WriteWrap: new () => { oncomplete: unknown; handle: unknown };
   readonly state: Int32Array;
   readonly READ_BYTES_OR_ERROR: number;
@@ -70,6 +72,8 @@ export interface EngineBinding {
   readonly LAST_WRITE_ERROR: number;
   readonly owner: symbol;
   readonly userBuffer: symbol;
+  /** What makes a socket with `onread` its next buffer. */
+  readonly bufferMaker: symbol;
   /** Method of a socket by which core gives it another handle while it connects. */
   readonly reinitialize: symbol;
   /** Methods of TCP handles as they were at the start: what we do below a socket is not what the program did. */
@@ -105,6 +109,7 @@ function probe(): EngineBinding {
   const result: EngineBinding = {
     TCP,
     JSStream: js["JSStream"] as EngineBinding["JSStream"],
+    Process: binding("process_wrap")["Process"] as EngineBinding["Process"],
     WriteWrap: stream["WriteWrap"] as EngineBinding["WriteWrap"],
     state: stream["streamBaseState"] as Int32Array,
     READ_BYTES_OR_ERROR: numberOf(stream, "kReadBytesOrError"),
@@ -114,6 +119,7 @@ function probe(): EngineBinding {
     LAST_WRITE_ERROR: typeof stream["kLastWriteErr"] === "number" ? stream["kLastWriteErr"] : -1,
     owner: symbolOf(handle, "owner_symbol"),
     userBuffer: symbolOf(socket, "kBuffer"),
+    bufferMaker: symbolOf(socket, "kBufferGen"),
     reinitialize: symbolOf(socket, "kReinitializeHandle"),
     ref: handle.ref,
     unref: handle.unref,
@@ -121,7 +127,7 @@ function probe(): EngineBinding {
   const stateWorks = result.state instanceof Int32Array || ArrayBuffer.isView(result.state);
   const readWorks = typeof handle.onread === "function" && typeof handle.readStart === "function";
   socket.destroy();
-  if (!stateWorks || !readWorks || typeof result.JSStream !== "function")
+  if (!stateWorks || !readWorks || typeof result.JSStream !== "function" || typeof result.Process !== "function")
     throw new TypeError("stream state or methods");
   return result;
 }

@@ -17,6 +17,7 @@ import { DIAGNOSIS } from "../wire/clc-diagnosis.js";
 import { engineBinding } from "./binding.js";
 import { defineSmcHandle } from "./handle.js";
 import type { NegotiationContext } from "./negotiate.js";
+import { guardTransfers } from "./transfer.js";
 
 /** Why this thread cannot speak SMC at all. */
 export interface Unavailable {
@@ -50,7 +51,10 @@ class ThreadContext {
     this.policy.change(this.options);
     this.#asideFor = asideFor;
     this.arena = this.options.enabled && asideFor === undefined ? openArena(this.options) : undefined;
-    if (this.arena !== undefined) reapDeadWorkers(this.arena, () => this.stack);
+    if (this.arena === undefined) return;
+    reapDeadWorkers(this.arena, () => this.stack);
+    const { engine } = engineBinding();
+    if (engine !== undefined) guardTransfers(engine);
   }
 
   /** The stack, if there is one or can be one. */

@@ -105,7 +105,8 @@ export function defineHandleLife(engine: EngineBinding, host: ConnectionHost): n
       // What is still in a private send ring has to reach the peer before the process may go.
       if (this.connection.tx.finalSent) unref.call(this.tcp);
       else this.connection.tx.onFinal = () => unref.call(this.tcp);
-      if (done !== undefined) setImmediate(() => this.scope.runInAsyncScope(done, this));
+      // As libuv: behind the immediates of this turn.
+      if (done !== undefined) setImmediate(setImmediate, () => this.scope.runInAsyncScope(done, this));
     }
 
     // ---- references

@@ -5,6 +5,7 @@
  * stay the engine's own. Reads stay in JavaScript (`onread`) until something native asks for a StreamBase (http, tls, http2);
  * from then on they go through readBuffer. What keeps the process alive is handle-life.ts's.
  */
+import { STATE_CONN_ABORT, STATE_DONE_WRITING } from "../../assembly/shared/codes.js";
 import { type Connection, type ConnectionOwner, SWALLOW } from "../conn/connection.js";
 import type { ConnectionHost } from "../conn/host.js";
 import { UV_EBADF, UV_ECANCELED, UV_ECONNRESET, UV_EOF } from "../uv.js";
@@ -14,6 +15,12 @@ import { ReadSlab } from "./read-slab.js";
 
 /** Reads up to this size share a slab; larger ones get a buffer of their own. */
 const SLAB_READ = 8192;
+
+/**
+ * The most that a native reader is given in one piece, bytes. It offers as much to libuv and may stop reading after it:
+ * the http parser of a server that is flooded takes what comes in spite of that for a violation.
+ */
+const NATIVE_READ = 65_536;
 
 /** A write request of the engine, or ours on Node 26. */
 interface WriteRequest {
@@ -53,6 +60,7 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
   const { READ_BYTES_OR_ERROR, ARRAY_BUFFER_OFFSET, BYTES_WRITTEN, LAST_WRITE_WAS_ASYNC, LAST_WRITE_ERROR } = engine;
   const requestless = LAST_WRITE_ERROR >= 0;
   const slab = new ReadSlab();
+  let takenAt = 0;
   const { copy } = host;
 
   /** Writes one chunk of a writev into the ring at `at`; the address behind it. */
@@ -83,8 +91,11 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       else this.scope.runInAsyncScope(this.#read, this, length);
     }
 
-    ended(reset: boolean): void {
+    ended(aborted: boolean): void {
       this.updateRef();
+      // As TCP: who was told of the end before has it, whatever the peer does with its own reading half after that.
+      const both = STATE_DONE_WRITING | STATE_CONN_ABORT;
+      const reset = aborted && (host.abi.connPeerState(this.connection.place.conn) & both) !== both;
       this.scope.runInAsyncScope(() => {
         if (reset) this.#fail(UV_ECONNRESET);
         else if (this.#native) this.emitEOF();
@@ -107,37 +118,48 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
     }
 
     #read(length: number): void {
-      const { abi } = host;
-      const { conn } = this.connection.place;
+      if (this.#native) {
+        for (let left = length; left > 0 && this.connection.reading && !this.closing; left -= NATIVE_READ) {
+          const piece = Math.min(left, NATIVE_READ);
+          const target = this.#take(piece);
+          this.readBuffer(target.length === piece ? target : target.subarray(takenAt, takenAt + piece));
+        }
+        return;
+      }
       const user = (this[OWNER] as Record<symbol, unknown> | undefined)?.[USER_BUFFER] as Uint8Array | null | undefined;
-      if (user && !this.#native) {
+      if (user) {
         const wanted = Math.min(length, user.length);
         this.#takeInto(user, 0, wanted);
         this.#bytesRead += wanted;
         this.#report(wanted);
         return;
       }
-      let target: Uint8Array<ArrayBuffer>;
-      let at = 0;
-      if (length <= SLAB_READ) {
-        target = slab.room(length);
-        at = slab.offset;
-        this.#takeInto(target, at, length);
-        slab.used(length);
-      } else if (abi.rxRun(conn) === length) {
-        target = copy.fresh(abi.rxAddress(conn), length);
-        this.connection.consumed(length);
-      } else {
-        target = Buffer.allocUnsafeSlow(length) as Uint8Array<ArrayBuffer>;
-        this.#takeInto(target, 0, length);
-      }
-      if (this.#native) {
-        this.readBuffer(at === 0 && target.length === length ? target : target.subarray(at, at + length));
-        return;
-      }
+      const target = this.#take(length);
       this.#bytesRead += length;
-      state[ARRAY_BUFFER_OFFSET] = target.byteOffset + at;
+      state[ARRAY_BUFFER_OFFSET] = target.byteOffset + takenAt;
       this.#report(length, target.buffer);
+    }
+
+    /** Takes `length` readable bytes into memory that nobody else uses: at `takenAt` of what it returns. */
+    #take(length: number): Uint8Array<ArrayBuffer> {
+      const { abi } = host;
+      const { conn } = this.connection.place;
+      if (length <= SLAB_READ) {
+        const target = slab.room(length);
+        takenAt = slab.offset;
+        this.#takeInto(target, takenAt, length);
+        slab.used(length);
+        return target;
+      }
+      takenAt = 0;
+      if (abi.rxRun(conn) >= length) {
+        const target = copy.fresh(abi.rxAddress(conn), length);
+        this.connection.consumed(length);
+        return target;
+      }
+      const target = Buffer.allocUnsafeSlow(length) as Uint8Array<ArrayBuffer>;
+      this.#takeInto(target, 0, length);
+      return target;
     }
 
     /** Copies `length` readable bytes out of the ring, at most two runs, then gives them back at once. */

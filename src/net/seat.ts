@@ -30,6 +30,10 @@ export interface Seat {
 
 type InternalSocket = Socket & { _handle: TcpHandle | SmcHandle | null };
 
+/** Whether a socket of TLS has been put on top of a handle: then it can be replaced no more. */
+export const isWrapped = (handle: object): boolean =>
+  Object.getOwnPropertyDescriptor(handle, "reading")?.get !== undefined;
+
 /** A plain socket, whose `_handle` is the TCP handle itself. */
 export class SocketSeat implements Seat {
   readonly socket: InternalSocket;
@@ -50,7 +54,7 @@ export class SocketSeat implements Seat {
   }
 
   waitsFor(handle: TcpHandle): boolean {
-    return !this.socket.destroyed && this.socket._handle === handle;
+    return !this.socket.destroyed && this.socket._handle === handle && !isWrapped(handle);
   }
 
   take(upgraded: SmcHandle): void {
@@ -73,8 +77,10 @@ export class SocketSeat implements Seat {
 interface TlsWrap {
   readonly _parent: TcpHandle;
   receive(bytes: Uint8Array): void;
+  enableSessionCallbacks(): void;
+  enableKeylogCallback(): void;
 }
-type TlsSocket = Socket & { _handle: TlsWrap | null };
+type TlsSocket = Socket & { _handle: TlsWrap | null; ssl: TlsWrap | null };
 
 /** The TCP handle that TLS has wrapped for this socket, if `socket` is one of TLS. */
 export const parentOf = (socket: Socket): TcpHandle | undefined => (socket as TlsSocket)._handle?._parent;
@@ -127,8 +133,24 @@ export class TlsSeat implements Seat {
 
   #wrapAnew(handle: TcpHandle | SmcHandle): void {
     Reflect.deleteProperty(this.#wrap._parent, "close");
-    const socket = this.socket as unknown as Record<symbol, (handle: TcpHandle | SmcHandle) => void>;
-    handle[this.#engine.owner] = this.socket;
-    socket[this.#engine.reinitialize]!(handle);
+    const { socket } = this;
+    const { owner, reinitialize, bufferMaker } = this.#engine;
+    const internal = socket as unknown as Record<symbol, unknown>;
+    handle[owner] = socket;
+    // With the new handle core makes the streams as good as new, asks for another buffer and writes keys twice: what was
+    // before has to stand.
+    const keylog = socket.listeners("keylog");
+    const maker = internal[bufferMaker];
+    internal[bufferMaker] = null;
+    Object.defineProperty(socket, "_undestroy", { value: () => undefined, configurable: true });
+    (internal[reinitialize] as (handle: object) => void).call(socket, handle);
+    Reflect.deleteProperty(socket, "_undestroy");
+    internal[bufferMaker] = maker;
+    for (const listener of socket.listeners("keylog"))
+      if (!keylog.includes(listener)) socket.off("keylog", listener as () => void);
+    // These it sets for the first wrap alone, as a listener is added or the socket is made.
+    socket.ssl = socket._handle;
+    if (socket.listenerCount("session") > 0) socket._handle?.enableSessionCallbacks();
+    if (keylog.length > 0) socket._handle?.enableKeylogCallback();
   }
 }

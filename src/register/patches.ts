@@ -12,7 +12,7 @@ import { type ConnectRequest, type EngineBinding, engineBinding, TCP_SOCKET, typ
 import { connectHandle } from "../net/connect.js";
 import { threadContext } from "../net/context.js";
 import { isHookedSocket } from "../net/hook.js";
-import { parentOf, SocketSeat, TlsSeat } from "../net/seat.js";
+import { isWrapped, parentOf, SocketSeat, TlsSeat } from "../net/seat.js";
 import { hookListening, isHooked } from "../net/server.js";
 import { defaultStatus, type SmcStatus } from "../net/status.js";
 import type { Addition, Patch } from "./patch.js";
@@ -27,10 +27,12 @@ function connectPatch(engine: EngineBinding, name: "connect" | "connect6"): Patc
       const connect = (): number => original.call(this, request, address, port);
       const socket = this[owner];
       if (!(socket instanceof Socket) || isHookedSocket(socket)) return connect();
+      const top = (socket as InternalSocket)._handle;
+      if (top === null || isWrapped(top)) return connect();
       const context = threadContext().ready();
       if ("reason" in context) return connect();
       const common = { context, options: threadContext().options, request, server: { address, port }, plain: connect };
-      if ((socket as InternalSocket)._handle === this) {
+      if (top === this) {
         const seat = new SocketSeat(engine, socket, this);
         return connectHandle({ ...common, seat, handle: this, connect });
       }
