@@ -150,7 +150,7 @@ test("an option or an argument that it does not have: exit code 2, and its usage
   for (const args of [["--fly"], ["thread"]]) {
     const { code, stdout, stderr } = await chk({}, args);
     assert.equal([code, stdout], [2, ""]);
-    assert.match(stderr, /^smcnet chk \[options\]/m);
+    assert.match(stderr, /^smcnet chk \[ADDRESS:PORT\] \[options\]/m);
   }
 });
 
