@@ -24,7 +24,6 @@ import type { ConnectionPeer, ConnectionPlace } from "./conn/terms.js";
 import type { SmcdDevice } from "./device/device.js";
 import { Extents } from "./device/extents.js";
 import { LoDevice } from "./device/lo.js";
-import { takeDown } from "./device/pair.js";
 import { Counters } from "./diag/counters.js";
 import type { Abi } from "./engine/abi.js";
 import { AliasCopy, AlignedCopy, aliasWorks, type RingCopy } from "./engine/copy.js";
@@ -48,12 +47,13 @@ import { LinkGroups } from "./lgr/link-group.js";
 import { Neighbours, openNeighbours } from "./neighbours.js";
 import { IdlePolicy } from "./poller/idle.js";
 import { PollLoop } from "./poller/loop.js";
+import { Reaper } from "./reaper.js";
 import { ArenaRendezvous } from "./rendezvous/arena.js";
 
 /** Size class of the staging buffer where there is no plain alias: 64 KiB. */
 const STAGE_CLASS = 2;
-/** A dead client's Confirm may still be unread at its server: so long its buffers are kept for it. */
-const REAP_LATER_MS = 1000;
+/** When dead threads are looked for after a connection, or the beginning, ms; once for many. A thread takes its time to end. */
+const SWEEP_AFTER_MS = [250, 1000, 4000, 16_000];
 const PARENT_KEY = `smcnet/parent/${LAYOUT_VERSION}`;
 const ONE_BYTE = Buffer.alloc(1, 1);
 
@@ -111,6 +111,10 @@ export class Stack implements ConnectionHost {
   readonly #shared: Uint8Array<SharedArrayBuffer>;
   readonly #pairs: PairTable;
   readonly #neighbours: Neighbours | undefined;
+  readonly #reaper: Reaper;
+  #sweeping: NodeJS.Timeout | undefined;
+  /** Of those in SWEEP_AFTER_MS, how many were before the one that is set. */
+  #looks = 0;
 
   /** Whether looking again pays on this machine, as configured; else only sleeping does. */
   readonly maySpin: boolean;
@@ -150,7 +154,10 @@ export class Stack implements ConnectionHost {
         control: (bits) => this.#control(bits),
         yieldCpu: () => libc?.yieldCpu(),
         leaveCpu: () => libc?.leaveCpu(),
-        housekeeping: () => this.#trim(),
+        housekeeping: () => {
+          this.#trim();
+          this.#sweepLater();
+        },
       },
       counters: this.counters,
       policy,
@@ -167,6 +174,14 @@ export class Stack implements ConnectionHost {
       nudge: (other) => this.#nudge(other),
       hold: (change) => this.#loop.hold(change),
     });
+    this.#reaper = new Reaper({
+      abi,
+      pairs: this.#pairs,
+      extents: libc === undefined ? undefined : new Extents(abi, this.#base),
+      slot,
+      reaped: () => this.#bereaved(),
+    });
+    this.#sweepLater();
     process.on("exit", () => this.#farewell());
   }
 
@@ -194,7 +209,11 @@ export class Stack implements ConnectionHost {
 
   /** A stack for this thread, or undefined when all stack slots are taken. */
   static open(arena: Arena, options: SmcOptions): Stack | undefined {
-    const slot = arena.abi.stackAcquire(threadId, arena.parentThread);
+    let slot = arena.abi.stackAcquire(threadId, arena.parentThread);
+    if (slot < 0) {
+      makeRoom(arena, options);
+      slot = arena.abi.stackAcquire(threadId, arena.parentThread);
+    }
     return slot < 0 ? undefined : new Stack(arena, options, slot);
   }
 
@@ -296,6 +315,7 @@ export class Stack implements ConnectionHost {
     this.linkGroups.leave(group);
     counters.rxInUse -= rcvbufSize;
     counters.txInUse -= sndbufSize;
+    if (!peer.remote) this.#sweepLater();
   }
 
   /** Lets go of the buffers of a connection, or of one that came to nothing; -1 for none. */
@@ -332,27 +352,31 @@ export class Stack implements ConnectionHost {
     for (const connection of this.#connections) connection?.trim.look();
   }
 
-  /** Frees what a dead stack held, and tells the living: an acceptor may be waiting for an intent of the dead. */
-  reap(dead: number): void {
-    if (this.abi.stackReap(dead, this.slot, 1) === 0) this.#leavePairs(dead);
-    else {
-      const again = (): void => {
-        this.abi.stackReap(dead, this.slot, 0);
-        this.#leavePairs(dead);
-      };
-      setTimeout(again, REAP_LATER_MS).unref();
-    }
+  /** As Reaper.reap. */
+  reap(thread: number): void {
+    this.#reaper.reap(thread);
+  }
+
+  /** Threads may have died of which nobody is told: looks for them soon, and some times more. */
+  #sweepLater(looks = 0): void {
+    const delayMs = SWEEP_AFTER_MS[looks];
+    // What is set already comes before it, but for a late look.
+    if (delayMs === undefined || (looks === 0 && this.#looks === 0 && this.#sweeping !== undefined)) return;
+    clearTimeout(this.#sweeping);
+    this.#looks = looks;
+    const sweep = (): void => {
+      this.#sweeping = undefined;
+      this.#reaper.sweep();
+      this.#sweepLater(looks + 1);
+    };
+    this.#sweeping = setTimeout(sweep, delayMs).unref();
+  }
+
+  /** A stack was reaped: an acceptor may be waiting for an intent of the dead. */
+  #bereaved(): void {
     for (let other = 0; other < STACK_CAPACITY; other++) if (this.abi.stackGeneration(other) !== 0) this.#nudge(other);
     for (const neighbour of this.#neighbours?.clients() ?? []) neighbour.nudge(CONTROL_RENDEZVOUS | CONTROL_DETACHED);
     this.#neighbours?.bereaved();
-  }
-
-  /** A dead stack uses no pair any more; a pair that nobody uses is taken down. */
-  #leavePairs(dead: number): void {
-    const { abi, slot } = this;
-    const extents = new Extents(abi, this.#base);
-    for (const pair of this.#pairs.used())
-      if (this.#pairs.leave(pair, dead)) takeDown({ abi, table: this.#pairs, extents, slot }, pair);
   }
 
   #farewell(): void {
@@ -361,26 +385,26 @@ export class Stack implements ConnectionHost {
   }
 }
 
+/** All stack slots are taken: reaps those of dead threads. The living hear of it when they look for themselves. */
+function makeRoom({ abi, reservation }: Arena, options: SmcOptions): void {
+  const ffi = options.ffi ? loadLibc() : { reason: "FFI is switched off" };
+  if ("reason" in ffi) return;
+  const extents = new Extents(abi, ffi.libc.address(sharedView(reservation.memory)));
+  const pairs = new PairTable(reservation.memory);
+  new Reaper({ abi, pairs, extents, slot: undefined, reaped: () => undefined }).sweep();
+}
+
 /**
  * Reaps the stacks of Workers that end, however they end: pages, table entries, listeners, claims.
  *
  * Every thread does it for the Workers it made; a thread that dies takes its own Workers along, so those are found by
  * their parent's id. Takes: own, the stack of this thread, made if there is none yet.
  */
-export function reapDeadWorkers(arena: Arena, own: () => Stack | undefined): void {
-  const { abi } = arena;
-  const reap = (thread: number): void => {
-    const dead = abi.stackOfThread(thread);
-    const actor = dead < 0 ? undefined : own();
-    if (actor !== undefined) actor.reap(dead);
-    for (let child = abi.stackOfParent(thread); child >= 0; child = abi.stackOfParent(thread)) {
-      const before = abi.stackThread(child);
-      reap(before);
-      if (abi.stackOfParent(thread) === child) return;
-    }
-  };
+export function reapDeadWorkers({ abi }: Arena, own: () => Stack | undefined): void {
   process.on("worker", (worker: Worker) => {
     const thread = worker.threadId;
-    worker.once("exit", () => reap(thread));
+    worker.once("exit", () => {
+      if (abi.stackOfThread(thread) >= 0 || abi.stackOfParent(thread) >= 0) own()?.reap(thread);
+    });
   });
 }

@@ -65,7 +65,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "src/clc",
     "src/poller",
     "src/neighbours",
+    "src/reaper",
   ],
+  "src/reaper": ["src/engine", "src/host", "src/device"],
   "src/neighbours": ["src/device", "src/rendezvous", "src/host"],
   "src/net": [
     "src/engine",

@@ -29,6 +29,7 @@ const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
+const MSG_PEEK = 0x2;
 const MSG_CTRUNC = 0x8;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
@@ -316,6 +317,11 @@ export function waitReadable(descriptor: number, timeoutMs: number): boolean {
   const events = entry.readInt16LE(POLLFD_REVENTS_OFFSET);
   if ((events & POLLNVAL) !== 0) throw systemError("poll", EBADF);
   return result > 0;
+}
+
+/** Whether somebody has the other end of a stream socket on which nothing ever comes: its end is all that could. */
+export function isHeard(descriptor: number): boolean {
+  return Number(recv(descriptor, Buffer.alloc(1), 1, MSG_DONTWAIT | MSG_PEEK)) !== 0;
 }
 
 /** Reads what a socket has and drops it, descriptors included. Bounded: 256 KiB at most. False when the stream has ended. */
