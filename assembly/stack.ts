@@ -1,7 +1,7 @@
 /**
  * Stack blocks: one for each event loop that speaks SMC in this process.
  *
- * Owns acquiring, releasing and reaping. Reaping is done by the parent of a dead thread, after it has stopped for good.
+ * Owns acquiring, releasing and reaping. Reaping is done by one living stack, after the dead thread has stopped for good.
  */
 import { stackAddress } from "./conn";
 import { boxOf, cqControl, cqPending, cqUnheard } from "./cq";
@@ -22,6 +22,7 @@ import {
   PENDING_BYTES,
   STACK_ARMED,
   STACK_BELL,
+  STACK_BELL_OF,
   STACK_BITS,
   STACK_BOX_MASK,
   STACK_BOXES,
@@ -30,6 +31,7 @@ import {
   STACK_DESK,
   STACK_OWNER,
   STACK_PEERS,
+  STACK_REAPER,
   STACK_STATE,
   STACK_SUMMARY,
 } from "./shared/layout";
@@ -122,14 +124,44 @@ export function stackThread(slot: u32): u32 {
 }
 
 /**
+ * Takes it upon `actor` to reap the stack of `thread`, which is no more; true to exactly one. All others leave it alone.
+ *
+ * A slot that the thread had taken and did not live in yet is given back here: it holds nothing.
+ */
+export function stackCondemn(slot: u32, thread: u32, actor: u32): bool {
+  const stack = stackAddress(slot);
+  // The state first: as long as it stands, so does the owner that is read after it.
+  const state = atomic.load<u32>(stack + STACK_STATE);
+  const owner = atomic.load<u64>(stack + STACK_OWNER);
+  if (owner == 0 || <u32>(owner >> THREAD_SHIFT) != thread) return false;
+  const phase = state & 0xff;
+  if (phase == STACK_FREE) atomic.cmpxchg<u64>(stack + STACK_OWNER, owner, 0);
+  if (phase != STACK_LIVE) return false;
+  if (atomic.cmpxchg<u32>(stack + STACK_STATE, state, (state & ~0xff) | STACK_REAPING) != state) return false;
+  atomic.store<u32>(stack + STACK_REAPER, actor + 1);
+  return true;
+}
+
+/** A stack that `dead` was about to reap: from now on that is up to `heir`. Its slot, or -1. */
+export function stackInherit(dead: u32, heir: u32): i32 {
+  for (let slot: u32 = 0; slot < STACK_CAPACITY; slot++) {
+    const stack = stackAddress(slot);
+    if (slot == dead || (atomic.load<u32>(stack + STACK_STATE) & 0xff) != STACK_REAPING) continue;
+    if (atomic.cmpxchg<u32>(stack + STACK_REAPER, dead + 1, heir + 1) == dead + 1) return <i32>slot;
+  }
+  return -1;
+}
+
+/**
  * Frees everything stack `slot` held: listeners, claims, intents, buffers. By `actor`, when its thread is no more.
  * Acceptors may be waiting for an intent of the dead: the caller nudges every living stack afterwards.
  *
- * Takes:   spareFresh: keep buffers that no peer has attached yet, and the slot with them; call again without it later.
+ * Takes:   spareFresh: keep buffers that no peer has attached yet, and the slot with them; call again without it later;
+ *          keepSlot: keep the slot in any case, which the caller frees when nothing outside of the arena names it any more.
  * Returns: buffers spared; 0 when the slot is free.
  * Order:   SYNC POINT stack-slot: the freed slot's state before its owner.
  */
-export function stackReap(slot: u32, actor: u32, spareFresh: bool): u32 {
+export function stackReap(slot: u32, actor: u32, spareFresh: bool, keepSlot: bool): u32 {
   const stack = stackAddress(slot);
   const owner = atomic.load<u64>(stack + STACK_OWNER);
   const state = atomic.load<u32>(stack + STACK_STATE);
@@ -141,12 +173,10 @@ export function stackReap(slot: u32, actor: u32, spareFresh: bool): u32 {
   }
   const reaping = (state & ~0xff) | STACK_REAPING;
   if (atomic.cmpxchg<u32>(stack + STACK_STATE, state, reaping) != state) return 0;
-  if (phase == STACK_LIVE) {
-    listenersReap(slot);
-    reset(stack);
-  }
+  listenersReap(slot);
+  reset(stack);
   const spared = dmbReap(slot, actor, spareFresh);
-  if (spared != 0) return spared;
+  if (spared != 0 || keepSlot) return spared;
   atomic.store<u32>(stack + STACK_STATE, (state & ~0xff) | STACK_FREE);
   atomic.cmpxchg<u64>(stack + STACK_OWNER, owner, 0);
   return 0;
@@ -195,8 +225,16 @@ export function stackBell(slot: u32): u32 {
   return atomic.load<u32>(stackAddress(slot) + STACK_BELL);
 }
 
+/** Generation of the stack that it was made for: another one in the slot is still about to make its own, or makes none. */
+export function stackBellOf(slot: u32): u32 {
+  return atomic.load<u32>(stackAddress(slot) + STACK_BELL_OF);
+}
+
+/** By the stack that lives in the slot. */
 export function stackSetBell(slot: u32, descriptorPlusOne: u32): void {
-  atomic.store<u32>(stackAddress(slot) + STACK_BELL, descriptorPlusOne);
+  const stack = stackAddress(slot);
+  atomic.store<u32>(stack + STACK_BELL, descriptorPlusOne);
+  atomic.store<u32>(stack + STACK_BELL_OF, atomic.load<u32>(stack + STACK_STATE) >> 8);
 }
 
 /** Sets the doorbell words of stack and boxes. */

@@ -29,11 +29,13 @@ import { LinkGroups } from "./lgr/link-group.js";
 import { Neighbours, openNeighbours } from "./neighbours.js";
 import { IdlePolicy } from "./poller/idle.js";
 import { PollLoop } from "./poller/loop.js";
-import { reapStack } from "./reaper.js";
+import { Reaper } from "./reaper.js";
 import { ArenaRendezvous } from "./rendezvous/arena.js";
 
 /** Size class of the staging buffer where there is no plain alias: 64 KiB. */
 const STAGE_CLASS = 2;
+/** When dead threads are looked for after a connection, or the beginning, ms; once for many. A thread takes its time to end. */
+const SWEEP_AFTER_MS = [250, 1000, 4000, 16_000];
 const ONE_BYTE = Buffer.alloc(1, 1);
 
 /** Buffers to let go of, -1 for none, and whom to tell. */
@@ -67,6 +69,10 @@ export class Stack implements ConnectionHost {
   readonly #shared: Uint8Array<SharedArrayBuffer>;
   readonly #pairs: PairTable;
   readonly #neighbours: Neighbours | undefined;
+  readonly #reaper: Reaper;
+  #sweeping: NodeJS.Timeout | undefined;
+  /** Of those in SWEEP_AFTER_MS, how many were before the one that is set. */
+  #looks = 0;
 
   /** Whether looking again pays on this machine, as configured; else only sleeping does. */
   readonly maySpin: boolean;
@@ -106,7 +112,10 @@ export class Stack implements ConnectionHost {
         control: (bits) => this.#control(bits),
         yieldCpu: () => libc?.yieldCpu(),
         leaveCpu: () => libc?.leaveCpu(),
-        housekeeping: () => this.#trim(),
+        housekeeping: () => {
+          this.#trim();
+          this.#sweepLater();
+        },
       },
       counters: this.counters,
       policy,
@@ -123,6 +132,14 @@ export class Stack implements ConnectionHost {
       nudge: (other) => this.#nudge(other),
       hold: (change) => this.#loop.hold(change),
     });
+    this.#reaper = new Reaper({
+      abi,
+      pairs: this.#pairs,
+      extents: libc === undefined ? undefined : new Extents(abi, this.#base),
+      slot,
+      reaped: () => this.#bereaved(),
+    });
+    this.#sweepLater();
     process.on("exit", () => this.#farewell());
   }
 
@@ -150,7 +167,11 @@ export class Stack implements ConnectionHost {
 
   /** A stack for this thread, or undefined when all stack slots are taken. */
   static open(arena: Arena, options: SmcOptions): Stack | undefined {
-    const slot = arena.abi.stackAcquire(threadId, arena.parentThread);
+    let slot = arena.abi.stackAcquire(threadId, arena.parentThread);
+    if (slot < 0) {
+      makeRoom(arena, options);
+      slot = arena.abi.stackAcquire(threadId, arena.parentThread);
+    }
     return slot < 0 ? undefined : new Stack(arena, options, slot);
   }
 
@@ -252,6 +273,7 @@ export class Stack implements ConnectionHost {
     this.linkGroups.leave(group);
     counters.rxInUse -= rcvbufSize;
     counters.txInUse -= sndbufSize;
+    if (!peer.remote) this.#sweepLater();
   }
 
   /** Lets go of the buffers of a connection, or of one that came to nothing; -1 for none. */
@@ -288,11 +310,29 @@ export class Stack implements ConnectionHost {
     for (const connection of this.#connections) connection?.trim.look();
   }
 
-  /** Frees what a dead stack held, and tells the living: an acceptor may be waiting for an intent of the dead. */
-  reap(dead: number): void {
-    const { abi, slot } = this;
-    reapStack({ abi, slot, table: this.#pairs, extents: new Extents(abi, this.#base) }, dead);
-    for (let other = 0; other < STACK_CAPACITY; other++) if (abi.stackGeneration(other) !== 0) this.#nudge(other);
+  /** As Reaper.reap. */
+  reap(thread: number): void {
+    this.#reaper.reap(thread);
+  }
+
+  /** Threads may have died of which nobody is told: looks for them soon, and some times more. */
+  #sweepLater(looks = 0): void {
+    const delayMs = SWEEP_AFTER_MS[looks];
+    // What is set already comes before it, but for a late look.
+    if (delayMs === undefined || (looks === 0 && this.#looks === 0 && this.#sweeping !== undefined)) return;
+    clearTimeout(this.#sweeping);
+    this.#looks = looks;
+    const sweep = (): void => {
+      this.#sweeping = undefined;
+      this.#reaper.sweep();
+      this.#sweepLater(looks + 1);
+    };
+    this.#sweeping = setTimeout(sweep, delayMs).unref();
+  }
+
+  /** A stack was reaped: an acceptor may be waiting for an intent of the dead. */
+  #bereaved(): void {
+    for (let other = 0; other < STACK_CAPACITY; other++) if (this.abi.stackGeneration(other) !== 0) this.#nudge(other);
     for (const neighbour of this.#neighbours?.clients() ?? []) neighbour.nudge(CONTROL_RENDEZVOUS | CONTROL_DETACHED);
     this.#neighbours?.bereaved();
   }
@@ -301,4 +341,13 @@ export class Stack implements ConnectionHost {
     for (const connection of this.connections()) connection.farewell();
     this.#neighbours?.close();
   }
+}
+
+/** All stack slots are taken: reaps those of dead threads. The living hear of it when they look for themselves. */
+function makeRoom({ abi, reservation }: Arena, options: SmcOptions): void {
+  const ffi = options.ffi ? loadLibc() : { reason: "FFI is switched off" };
+  if ("reason" in ffi) return;
+  const extents = new Extents(abi, ffi.libc.address(sharedView(reservation.memory)));
+  const pairs = new PairTable(reservation.memory);
+  new Reaper({ abi, pairs, extents, slot: undefined, reaped: () => undefined }).sweep();
 }

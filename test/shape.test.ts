@@ -77,8 +77,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "src/neighbours",
     "src/reaper",
   ],
+  "src/reaper": ["src/engine", "src/host", "src/device"],
   "src/neighbours": ["src/device", "src/rendezvous", "src/host"],
-  "src/reaper": ["src/engine", "src/device"],
   "src/net": [
     "src/engine",
     "src/host",

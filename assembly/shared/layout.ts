@@ -5,7 +5,7 @@
  */
 
 /** Changes with every change below or in codes.ts; threads whose wasm differs refuse to share an arena. */
-export const LAYOUT_VERSION: u32 = 3;
+export const LAYOUT_VERSION: u32 = 4;
 
 /** WebAssembly page, bytes. */
 export const WASM_PAGE_SIZE: u32 = 65536;
@@ -66,6 +66,8 @@ export const STACK_PEERS: u32 = 8; // u64: peers this stack has connections with
 export const STACK_OWNER: u32 = 16; // u64: thread id | id of its nearest ancestor with a stack, or ~0, << 32; 0 = nobody
 export const STACK_ARMED: u32 = 64; // u32: doorbell word, a cache line of its own
 export const STACK_BELL: u32 = 128; // u32: descriptor of the bell's write end + 1; 0 = none
+export const STACK_BELL_OF: u32 = 132; // u32: generation of the stack that it was made for
+export const STACK_REAPER: u32 = 136; // u32: slot + 1 of the stack that reaps this one
 export const STACK_CONTROL: u32 = 192; // u32: CONTROL_* bits, or-ed by peers
 export const STACK_BOXES: u32 = 512; // [64 × u32]: boxes of this stack, one for each peer process; private to the owner
 export const STACK_BOX_MASK: u32 = 320; // u64: which of them are there; private to the owner

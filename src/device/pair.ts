@@ -21,7 +21,7 @@ import type { Abi } from "../engine/abi.js";
 import type { PairTable, PeerDoor } from "../engine/pair-table.js";
 import { watchBell } from "../host/bell.js";
 import { closeDescriptor, type Libc } from "../host/libc.js";
-import { drain, receiveFrame, sendFrame, waitReadable } from "../host/unix-socket.js";
+import { drain, isHeard, receiveFrame, sendFrame, waitReadable } from "../host/unix-socket.js";
 import { debug } from "../trace.js";
 import { CONTACT_FRAME_SIZE, decodeChannelFrame, encodeChannelFrame } from "../wire/contact.js";
 import type { Extents } from "./extents.js";
@@ -150,6 +150,15 @@ export class Pair {
   stand(change: 1 | -1): void {
     this.#standing += change;
     if (this.#standing === 0 && this.closed) this.#host.idle();
+  }
+
+  /**
+   * Ends it where nobody of the peer process hears its bells any more: all of them have ended or left. A process ends our bell as
+   * well; but a peer that is a thread of this process with an arena of its own leaves that open when it is killed.
+   */
+  look(): void {
+    const bells = [...this.#host.table.doors(this.index)].map(({ door }) => door.bell);
+    if (bells.length > 0 && !bells.some(isHeard)) this.#end();
   }
 
   /** Nobody has the other end of the bell. */

@@ -19,6 +19,9 @@ export interface PairsHost extends Omit<PairHost, "idle"> {
   lost(): void;
 }
 
+/** A thread that ends closes its handles one by one: who lost a connection looks for other signs of it once more, ms later. */
+const LOOK_AGAIN_MS = 500;
+
 /** What a peer process needs of a stack: the write end of its bell, and the memfd of its box. */
 export interface Gift {
   readonly bell: number;
@@ -52,7 +55,7 @@ export class Pairs {
   #tidying: NodeJS.Timeout | undefined;
 
   constructor(host: PairsHost) {
-    this.#host = { ...host, idle: () => this.#tidyLater(0) };
+    this.#host = { ...host, idle: () => this.#tidyLater(0, LOOK_AGAIN_MS) };
   }
 
   /** Those that new connections may go over. */
@@ -153,23 +156,24 @@ export class Pairs {
   }
 
   /** Not from inside a caller, and once for many. */
-  #tidyLater(delayMs: number): void {
+  #tidyLater(delayMs: number, nextMs = this.#host.idleMs): void {
     clearTimeout(this.#tidying);
-    this.#tidying = setTimeout(() => this.#tidy(), delayMs);
+    this.#tidying = setTimeout(() => this.#tidy(nextMs), delayMs);
     this.#tidying.unref();
   }
 
   /** Leaves pairs whose process is gone or that nobody has used for long, where they hold no connection of ours. */
-  #tidy(): void {
+  #tidy(nextMs: number): void {
     const { idleMs } = this.#host;
     for (const [index, pair] of this.#pairs) {
       const idle = Date.now() - pair.idleSince >= idleMs;
+      if (!pair.busy && !pair.gone) pair.look();
       // First: who waits for the dead keeps the pair busy.
       if (pair.gone) this.#host.lost();
       if (pair.busy || !(pair.closed || idle)) continue;
       this.#pairs.delete(index);
       pair.leave();
     }
-    if (this.#pairs.size > 0) this.#tidyLater(idleMs);
+    if (this.#pairs.size > 0) this.#tidyLater(Math.min(nextMs, idleMs));
   }
 }

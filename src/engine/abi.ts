@@ -43,7 +43,9 @@ export interface Abi {
   extentBlocks(index: number): number;
 
   stackAcquire(thread: number, parent: number): number;
-  stackReap(slot: number, actor: number, spareFresh?: number): number;
+  stackCondemn(slot: number, thread: number, actor: number): number;
+  stackInherit(dead: number, heir: number): number;
+  stackReap(slot: number, actor: number, spareFresh?: number, keepSlot?: number): number;
   stackGeneration(slot: number): number;
   stackOfThread(thread: number): number;
   stackOfParent(parent: number): number;
@@ -54,6 +56,7 @@ export interface Abi {
   doorDisarm(door: number): void;
   stackControl(slot: number): number;
   stackBell(slot: number): number;
+  stackBellOf(slot: number): number;
   stackSetBell(slot: number, descriptorPlusOne: number): void;
   stackArm(slot: number, how: number): number;
   stackDisarm(slot: number): number;

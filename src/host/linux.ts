@@ -54,6 +54,7 @@ export const SO_TYPE = 3;
 export const SO_PEERCRED = 17;
 export const SO_DOMAIN = 39;
 export const SCM_RIGHTS = 1;
+export const MSG_PEEK = 0x2;
 export const MSG_CTRUNC = 0x8;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;

@@ -27,6 +27,7 @@ import {
   MSG_CTRUNC,
   MSG_DONTWAIT,
   MSG_NOSIGNAL,
+  MSG_PEEK,
   O_PATH,
   POLLIN,
   POLLNVAL,
@@ -315,6 +316,11 @@ export function waitReadable(descriptor: number, timeoutMs: number): boolean {
   const events = entry.readInt16LE(POLLFD_REVENTS_OFFSET);
   if ((events & POLLNVAL) !== 0) throw systemError("poll", EBADF);
   return result > 0;
+}
+
+/** Whether somebody has the other end of a stream socket on which nothing ever comes: its end is all that could. */
+export function isHeard(descriptor: number): boolean {
+  return Number(recv(descriptor, Buffer.alloc(1), 1, MSG_DONTWAIT | MSG_PEEK)) !== 0;
 }
 
 /** Reads what a socket has and drops it, descriptors included. Bounded: 256 KiB at most. False when the stream has ended. */

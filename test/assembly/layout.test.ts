@@ -80,6 +80,8 @@ map("a stack block: every area holds what its capacities say", () => {
       ["owner", layout.STACK_OWNER, 8],
       ["armed", layout.STACK_ARMED, 4],
       ["bell", layout.STACK_BELL, 4],
+      ["maker of the bell", layout.STACK_BELL_OF, 4],
+      ["reaper", layout.STACK_REAPER, 4],
       ["control", layout.STACK_CONTROL, 4],
       ["key", layout.STACK_KEY, layout.KEY_SIZE],
       ["mask of boxes", layout.STACK_BOX_MASK, 8],

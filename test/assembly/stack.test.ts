@@ -103,6 +103,77 @@ reaping(
   },
 );
 
+reaping("one of all that want to reap a thread's stack does; a stack of another thread is nobody's to reap", () => {
+  const rig = new Rig();
+  const elsewhere = rig.instance();
+  const [one, other] = [rig.stack(1), rig.stack(2)];
+  const dead = rig.stack(3);
+  for (const thread of [1, 2, 4]) assert.is(rig.abi.stackCondemn(dead, thread, one), 0);
+  assert.equal([rig.abi.stackCondemn(dead, 3, one), elsewhere.stackCondemn(dead, 3, other)], [1, 0]);
+  assert.equal([rig.abi.stackGeneration(dead), rig.abi.stackOfThread(3)], [0, -1]);
+  assert.is(rig.abi.stackReap(dead, one), 0);
+  assert.is(rig.abi.stackCondemn(dead, 3, other), 0, "it is over");
+  assert.is(rig.stack(5), dead);
+  assert.is(rig.abi.stackCondemn(dead, 3, other), 0, "somebody else's by now");
+  assert.is(rig.abi.stackGeneration(dead), 2);
+});
+
+reaping("a slot that was only taken is given back by who would reap it", () => {
+  const rig = new Rig();
+  const actor = rig.stack(1);
+  leaveHalfTaken(rig, 1, 9, 4);
+  assert.is(rig.abi.stackCondemn(1, 9, actor), 0);
+  assert.is(rig.stack(5), 1);
+});
+
+reaping("a slot is kept until whoever asked for that frees it", () => {
+  const rig = new Rig();
+  const actor = rig.stack(1);
+  const dead = rig.stack(2);
+  rig.register(dead, 0);
+  rig.abi.stackCondemn(dead, 2, actor);
+  const before = rig.abi.arenaFreeBlocks();
+  assert.is(rig.abi.stackReap(dead, actor, 0, 1), 0);
+  assert.is(rig.abi.arenaFreeBlocks(), before + 1, "all but the slot is free");
+  assert.is(rig.stack(3), dead + 1);
+  rig.abi.stackReap(dead, actor);
+  assert.is(rig.stack(4), dead);
+});
+
+reaping("what a dead reaper was about to reap goes to its heir, each once, and nothing of another's", () => {
+  const rig = new Rig();
+  const { abi } = rig;
+  const [one, other, heir] = [rig.stack(1), rig.stack(2), rig.stack(3)];
+  const [first, second, foreign, living] = [rig.stack(4), rig.stack(5), rig.stack(6), rig.stack(7)];
+  for (const [slot, thread, actor] of [
+    [first, 4, one],
+    [second, 5, one],
+    [foreign, 6, other],
+  ] as const)
+    assert.is(abi.stackCondemn(slot, thread, actor), 1);
+  abi.stackCondemn(one, 1, heir);
+  assert.equal(
+    [1, 2, 3].map(() => abi.stackInherit(one, heir)),
+    [first, second, -1],
+  );
+  abi.stackCondemn(heir, 3, other);
+  assert.equal([abi.stackInherit(heir, other), abi.stackInherit(heir, other)], [one, first].sort());
+  assert.ok(abi.stackGeneration(living) > 0);
+});
+
+reaping("a bell is known to be another stack's until the one in the slot has made its own", () => {
+  const rig = new Rig();
+  const { abi } = rig;
+  const actor = rig.stack(1);
+  const slot = rig.stack(2);
+  assert.is.not(abi.stackBellOf(slot), abi.stackGeneration(slot));
+  abi.stackSetBell(slot, 42);
+  assert.is(abi.stackBellOf(slot), abi.stackGeneration(slot));
+  abi.stackReap(slot, actor);
+  assert.is(rig.stack(3), slot);
+  assert.equal([abi.stackBell(slot), abi.stackBellOf(slot), abi.stackGeneration(slot)], [42, 1, 2]);
+});
+
 reaping("a slot whose reaper has not finished is neither taken nor found", () => {
   const rig = new Rig();
   const { abi } = rig;
