@@ -15,6 +15,7 @@ import { threadContext } from "./net/context.js";
 import { hookSocket } from "./net/hook.js";
 import { hookServer, isHooked } from "./net/server.js";
 import type { SmcStatus } from "./net/status.js";
+import type { PolicyHook } from "./policy.js";
 
 export { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from "node:net";
 export { ERROR_CODES, SmcError } from "./errors.js";
@@ -138,6 +139,16 @@ export function options(): SmcOptions {
   return threadContext().options;
 }
 
+/**
+ * Has the program's own say on which connections may use SMC, after SMC_ONLY, SMC_EXCEPT and `smcnet policy`.
+ *
+ * Takes: hook, asked for each connection of this thread before anything is tried; undefined for none. It must not throw.
+ */
+export function setPolicy(hook: PolicyHook | undefined): void {
+  threadContext().policy.hook = hook;
+}
+
+export type { PolicyHook, Target } from "./policy.js";
 export { OPTIONS as optionTable };
 
 // The arena has to exist before the first Worker does, so that it can inherit it.

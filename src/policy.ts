@@ -48,7 +48,7 @@ function portsOf(rule: string, text: string): { from: number; to: number } {
 /** Errors: SmcError EINVAL with the rule. */
 export function parseRule(rule: string): Rule {
   if (PORTS.test(rule)) return { addresses: undefined, ...portsOf(rule, rule) };
-  if (rule.startsWith(":")) return { addresses: undefined, ...portsOf(rule, rule.slice(1)) };
+  if (rule.startsWith(":") && !rule.startsWith("::")) return { addresses: undefined, ...portsOf(rule, rule.slice(1)) };
   const [, bracketed, four, six, bits, ports] = RULE.exec(rule) ?? refuse(rule);
   const address = bracketed ?? four ?? six ?? "";
   const version = isIP(address);
