@@ -31,6 +31,8 @@ export interface TcpHandle {
   getpeername(out: AddressOut): number;
   setNoDelay(on: boolean): number;
   setKeepAlive(on: boolean, delay: number): number;
+  setTypeOfService?(value: number): number;
+  getTypeOfService?(): number;
   [key: symbol]: unknown;
 }
 
@@ -53,6 +55,7 @@ export interface JsStreamHandle {
   finishShutdown(request: unknown, status: number): void;
   onread: (this: unknown, buffer: ArrayBuffer | undefined) => unknown;
   getAsyncId(): number;
+  unref(): void;
   [key: symbol]: unknown;
 }
 

@@ -17,7 +17,10 @@ export function install(): void {
   const { options } = threadContext();
   if (!options.enabled) return;
   const table = patches();
-  if (table === undefined) return;
+  if (table === undefined) {
+    threadContext().ready();
+    return;
+  }
   try {
     restore = replace(table);
   } catch (error) {
