@@ -129,7 +129,8 @@ function probe(): EngineBinding {
   };
   const stateWorks = result.state instanceof Int32Array || ArrayBuffer.isView(result.state);
   const readWorks = typeof handle.onread === "function" && typeof handle.readStart === "function";
-  socket.destroy();
+  // Not by destroy(): the tick in which it says so would show up in the program's async hooks.
+  handle.close();
   if (!stateWorks || !readWorks || typeof result.JSStream !== "function" || typeof result.Process !== "function")
     throw new TypeError("stream state or methods");
   return result;
