@@ -20,7 +20,7 @@ export const ERROR_CODES = {
   SMC_SECOND_COPY: "another version of smcnet came first in this thread; connections stay on TCP",
   SMC_SYSTEM: "a system call was refused; `values` has its name and errno",
   SMC_NOT_SMC: "the socket is not carried by SMC",
-  ERR_SMC_NOT_TRANSFERABLE: "SMC carries the socket: it cannot be sent to another process",
+  ERR_SMC_NOT_TRANSFERABLE: "a socket that SMC carries cannot be sent to another process",
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

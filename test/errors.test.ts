@@ -33,7 +33,7 @@ test("the values are a copy of their own, and frozen; without any they are empty
 });
 
 test("codes that net users know are spelled as the system's, all others begin with SMC_", () => {
-  for (const code of codes) assert.match(code, /^(E[A-Z]+|SMC_[A-Z_]+)$/);
+  for (const code of codes) assert.match(code, /^(E[A-Z]+|(ERR_)?SMC_[A-Z_]+)$/);
 });
 
 test("each code has a sentence of its own", () => {
@@ -48,7 +48,7 @@ test("each code that is thrown or warned of stands in the README, and no other",
   const used = new Set<string>();
   for (const name of readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })) {
     if (!name.endsWith(".ts") || name === "errors.ts") continue;
-    for (const match of readFileSync(join(root, "src", name), "utf8").matchAll(/"(E[A-Z]+|SMC_[A-Z_]+)"/g))
+    for (const match of readFileSync(join(root, "src", name), "utf8").matchAll(/"(E[A-Z]+|(?:ERR_)?SMC_[A-Z_]+)"/g))
       if (match[1]! in ERROR_CODES) used.add(match[1]!);
   }
   for (const code of used) assert.ok(section.includes(`\`${code}\``), `${code} is not in the README`);

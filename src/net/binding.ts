@@ -31,6 +31,8 @@ export interface TcpHandle {
   getpeername(out: AddressOut): number;
   setNoDelay(on: boolean): number;
   setKeepAlive(on: boolean, delay: number): number;
+  setTypeOfService?(value: number): number;
+  getTypeOfService?(): number;
   [key: symbol]: unknown;
 }
 
@@ -53,6 +55,7 @@ export interface JsStreamHandle {
   finishShutdown(request: unknown, status: number): void;
   onread: (this: unknown, buffer: ArrayBuffer | undefined) => unknown;
   getAsyncId(): number;
+  unref(): void;
   [key: symbol]: unknown;
 }
 
@@ -126,7 +129,8 @@ function probe(): EngineBinding {
   };
   const stateWorks = result.state instanceof Int32Array || ArrayBuffer.isView(result.state);
   const readWorks = typeof handle.onread === "function" && typeof handle.readStart === "function";
-  socket.destroy();
+  // Not by destroy(): the tick in which it says so would show up in the program's async hooks.
+  handle.close();
   if (!stateWorks || !readWorks || typeof result.JSStream !== "function" || typeof result.Process !== "function")
     throw new TypeError("stream state or methods");
   return result;

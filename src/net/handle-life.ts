@@ -138,7 +138,7 @@ export function defineHandleLife(engine: EngineBinding, host: ConnectionHost): n
       this.updateRef();
     }
 
-    unref(): void {
+    override unref(): void {
       this.#userRef = false;
       this.updateRef();
     }
@@ -167,6 +167,15 @@ export function defineHandleLife(engine: EngineBinding, host: ConnectionHost): n
 
     setKeepAlive(on: boolean, delay: number): number {
       return this.tcp.setKeepAlive(on, delay);
+    }
+
+    /** Asked for from Node 24 on; it marks the packets of the clcSocket, which carry no bytes. */
+    setTypeOfService(value: number): number {
+      return this.tcp.setTypeOfService?.(value) ?? 0;
+    }
+
+    getTypeOfService(): number {
+      return this.tcp.getTypeOfService?.() ?? 0;
     }
 
     setBlocking(): number {

@@ -102,6 +102,7 @@ export class TlsSeat implements Seat {
     this.#wrap = this.socket._handle!;
     handle[engine.owner] = socket;
     const parent = this.#wrap._parent;
+    if (!parent.hasRef()) handle.unref();
     Object.defineProperty(parent, "close", {
       configurable: true,
       value(closed?: () => void) {
@@ -137,6 +138,7 @@ export class TlsSeat implements Seat {
     const { owner, reinitialize, bufferMaker } = this.#engine;
     const internal = socket as unknown as Record<symbol, unknown>;
     handle[owner] = socket;
+    if (!this.#wrap._parent.hasRef()) handle.unref();
     // With the new handle core makes the streams as good as new, asks for another buffer and writes keys twice: what was
     // before has to stand.
     const keylog = socket.listeners("keylog");

@@ -21,7 +21,10 @@ export function install(): void {
   const { options } = threadContext();
   if (!options.enabled) return;
   const table = patches();
-  if (table === undefined) return;
+  if (table === undefined) {
+    threadContext().ready();
+    return;
+  }
   try {
     // First: its socket is none that the patches should see.
     leave = attend(options);
