@@ -20,6 +20,7 @@ export const ERROR_CODES = {
   SMC_SECOND_COPY: "another version of smcnet came first in this thread; connections stay on TCP",
   SMC_SYSTEM: "a system call was refused; `values` has its name and errno",
   SMC_NOT_SMC: "the socket is not carried by SMC",
+  SMC_NOT_CLONEABLE: "a value cannot be sent to another process: it can be neither cloned nor transferred",
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;
