@@ -13,8 +13,10 @@ import { build } from "esbuild";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const flags = new Set(process.argv.slice(2));
 
-/** Public entries: package sub-path -> source file. All of them live in one CommonJS core, so one stack serves them all. */
+/** Public entries: package sub-path -> source file. They live in one CommonJS core, so one stack serves them all. */
 const ENTRIES = { index: "src/index.ts", ring: "src/ring/index.ts", register: "src/register/index.ts" };
+/** Entries that stand on the core as any user of it does: bundles of their own, so that the core never loads what they need. */
+const BESIDE = { http: "src/http/index.ts", comlink: "src/comlink/index.ts" };
 /** Entries that do something when they are loaded: what is called then. */
 const AT_LOAD = { register: "install" };
 
@@ -64,15 +66,37 @@ async function buildCore() {
     format: "cjs",
     external: ["koffi"],
   });
-  const require = createRequire(import.meta.url);
-  const core = require(join(root, "dist/core.cjs"));
   for (const name of Object.keys(ENTRIES)) {
     const atLoad = AT_LOAD[name] === undefined ? "" : `module.exports.${AT_LOAD[name]}();\n`;
     writeFileSync(
       join(root, `dist/${name}.cjs`),
       `"use strict";\nmodule.exports = require("./core.cjs").${name};\n${atLoad}`,
     );
-    const names = Object.keys(core[name]).filter((key) => key !== "default");
+  }
+}
+
+/** The public API, where an entry beside the core imports it: the package's own. */
+const throughCore = {
+  name: "through the core",
+  setup(builder) {
+    builder.onResolve({ filter: /^\.\.\/index\.js$/ }, () => ({ path: "./index.cjs", external: true }));
+  },
+};
+
+async function buildBeside() {
+  for (const [name, file] of Object.entries(BESIDE)) {
+    const outfile = `dist/${name}.cjs`;
+    await build({ ...common, entryPoints: [file], outfile, format: "cjs", plugins: [throughCore] });
+  }
+}
+
+/** ESM in front of every entry: the same objects, by name. */
+function writeModules() {
+  const require = createRequire(import.meta.url);
+  const core = require(join(root, "dist/core.cjs"));
+  for (const name of Object.keys({ ...ENTRIES, ...BESIDE })) {
+    const entry = core[name] ?? require(join(root, `dist/${name}.cjs`));
+    const names = Object.keys(entry).filter((key) => key !== "default");
     const lines = [`import entry from "./${name}.cjs";`, "export default entry;"];
     lines.push(`export const { ${names.join(", ")} } = entry;`);
     writeFileSync(join(root, `dist/${name}.mjs`), `${lines.join("\n")}\n`);
@@ -128,7 +152,7 @@ function buildTypes() {
   for (const path of walk(join(types, "assembly/shared"), (name) => name.endsWith(".d.ts")))
     writeFileSync(path, readFileSync(path, "utf8").replace(/: [ui]32\b/g, ": number"));
   writeFileSync(join(types, "package.json"), `${JSON.stringify({ type: "commonjs" })}\n`);
-  for (const [name, file] of Object.entries(ENTRIES)) {
+  for (const [name, file] of Object.entries({ ...ENTRIES, ...BESIDE })) {
     writeFileSync(join(root, `dist/${name}.d.cts`), `export * from "./types/${file.replace(/\.ts$/, ".js")}";\n`);
     const lines = [`export * from "./${name}.cjs";`, `import type * as core from "./${name}.cjs";`];
     lines.push("declare const entry: typeof core;", "export default entry;");
@@ -140,6 +164,8 @@ if (flags.has("--types")) buildTypes();
 else {
   buildWasm();
   await buildCore();
+  await buildBeside();
+  writeModules();
   await buildTools();
   if (flags.has("--tests")) await buildTests();
   if (!flags.has("--no-types")) buildTypes();

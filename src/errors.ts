@@ -21,6 +21,7 @@ export const ERROR_CODES = {
   SMC_SYSTEM: "a system call was refused; `values` has its name and errno",
   SMC_NOT_SMC: "the socket is not carried by SMC",
   ERR_SMC_NOT_TRANSFERABLE: "a socket that SMC carries cannot be sent to another process",
+  SMC_NOT_CLONEABLE: "a value cannot be sent to another process: it can be neither cloned nor transferred",
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

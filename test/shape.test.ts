@@ -95,6 +95,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "src/diag": ["src/engine", "src/host", "src/wire", "src/rendezvous", "src/conn", "src/lgr", "src/stack", "src/net"],
   "src/ring": ["src/engine", "src/conn", "src/stack", "src/net", "src/diag"],
   "src/register": ["src/net", "src/diag"],
+  "src/http": ["src/index"],
+  "src/comlink": ["src/index"],
   "src/cli": ["src/wire", "src/diag", "src/net"],
   "src/index": ["src/net", "src/diag", "src/stack", "src/conn"],
 };

@@ -39,6 +39,13 @@ const PROGRAMS: Readonly<Record<string, string>> = {
     export const options: SmcOptions = all.options();
     export const server: Server = attach(new Server());
     export const code: string = new SmcError("EINVAL", "…").code;
+    import { Agent } from "smcnet/http";
+    import comlink, { endpoint, type SocketEndpoint } from "smcnet/comlink";
+    export const agent = new Agent({ keepAlive: true, smc: { rmem: 16384 } });
+    export const left1: SocketEndpoint = endpoint(socket, { serving: true });
+    export const right1: typeof left1 = comlink.endpoint(socket);
+    // @ts-expect-error: bytes
+    endpoint(socket, { maxFrameBytes: "1 MiB" });
     const left = openRing(socket);
     export const right: typeof left = ring.openRing(socket);
     export const end: number = END;
@@ -54,6 +61,10 @@ const PROGRAMS: Readonly<Record<string, string>> = {
     const socket = smc.connect(1, "localhost");
     const mode: string | undefined = socket.smc?.mode;
     const same: typeof connect = smc.connect;
+    import { Agent, attach } from "smcnet/http";
+    import { endpoint } from "smcnet/comlink";
+    endpoint(new Agent().createConnection({ port: 1 })).start();
+    const attached: typeof smc.attach = attach;
     const left = openRing(socket);
     const right: typeof left = ring.openRing(socket);
     const code: string = new SmcError("EINVAL", "…").code;
@@ -125,7 +136,10 @@ test("every condition of every entry leads to a file, its types to one of the sa
     }
     kinds.push(`${entry} ${conditions.import.default.slice(-4)} ${conditions.require.default.slice(-4)}`);
   }
-  assert.equal(kinds, [". .mjs .cjs", "./ring .mjs .cjs", "./register .mjs .cjs"]);
+  assert.equal(
+    kinds,
+    [".", "./ring", "./register", "./http", "./comlink"].map((entry) => `${entry} .mjs .cjs`),
+  );
 });
 
 test("an ESM and a CommonJS program that import every entry compile, and agree on what they get", () => {
