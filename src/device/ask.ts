@@ -232,7 +232,11 @@ export class Asking {
       if (first) pair.fail(reason);
       else if (!pair.acknowledged) this.#pairs.withdraw(pair);
     }
-    for (const done of waiting) setImmediate(done, door, asked.reached);
+    // Who has ended its wait by then is not told any more: its handle may be closed.
+    for (const done of waiting)
+      setImmediate(() => {
+        if (waiting.delete(done)) done(door, asked.reached);
+      });
   }
 
   /** This stack ends. */

@@ -80,7 +80,11 @@ test("a cluster of two workers is replaced under load: no request is lost", asyn
   assert.equal(faults, []);
   assert.is(gone.length, 4);
   assert.ok(workers.some((pid) => gone.includes(pid)) && workers.some((pid) => !gone.includes(pid)), "old and new");
-  assert.equal(carriers, ["shm"]);
+  // TCP carries what the primary gives to a worker that began to listen after the client had looked.
+  assert.equal(
+    carriers.filter((carrier) => carrier !== "TCP"),
+    ["shm"],
+  );
   await primary.ask("end");
   await Promise.all([primary.stop(), client.stop()]);
 });
