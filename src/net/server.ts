@@ -7,8 +7,10 @@
 import { Server, type Socket } from "node:net";
 import type { FallbackReason } from "../clc/fallback.js";
 import type { SmcOptions } from "../config.js";
-import type { Wildcard } from "../rendezvous/arena.js";
+import { SmcError } from "../errors.js";
+import type { Claimants, Wildcard } from "../rendezvous/arena.js";
 import { channels, debug } from "../trace.js";
+import { DIAGNOSIS } from "../wire/clc-diagnosis.js";
 import { adaptSocket } from "./adapt.js";
 import { type AddressOut, endpointsOf, type TcpHandle } from "./binding.js";
 import { ClcSocket } from "./clc-socket.js";
@@ -74,6 +76,11 @@ function showOnAccept(server: InternalServer, handle: TcpHandle, reason: Fallbac
   const { onconnection } = handle;
   if (onconnection === undefined) return;
   server.prependListener("connection", (socket) => showStatus(socket, reason));
+}
+
+/** Whoever claimed a connection on which no Proposal comes has lied, or is as good as dead: no more claims of his are believed. */
+function refute(claimants: Claimants): void {
+  for (const pair of claimants) pair.fail("it claimed a connection that was not its own");
 }
 
 class Listener {
@@ -171,17 +178,18 @@ class Listener {
     const { claimWaitMs, negotiateAlways } = this.#options;
     let negotiation: Negotiation | undefined;
     const decided = (matched: boolean): void => {
-      if (matched || negotiateAlways) (negotiation ?? this.#negotiation(client)).start();
+      if (matched || negotiateAlways) (negotiation ?? this.#negotiation(client, claimants)).start();
       else if (negotiation !== undefined) negotiation.giveUp();
       else this.#plain(client, this.#context.noPeer);
     };
-    const found = stack.rendezvous.accept(ends.peer, ends.local, claimWaitMs, decided);
+    const claimants: Claimants = new Set();
+    const found = stack.rendezvous.accept(ends.peer, ends.local, claimWaitMs, decided, claimants);
     if (typeof found === "boolean") {
       decided(found);
       return;
     }
     // While it waits it listens: a client that talks first is plain, and its bytes are kept for the application.
-    negotiation = this.#negotiation(client, () => found.cancel());
+    negotiation = this.#negotiation(client, claimants, () => found.cancel());
     negotiation.listenFor(() => found.settle());
   }
 
@@ -191,7 +199,7 @@ class Listener {
   }
 
   /** A handshake for an accepted connection, not begun; counted as under way until it ends. */
-  #negotiation(client: TcpHandle, onCancel?: () => void): Negotiation {
+  #negotiation(client: TcpHandle, claimants: Claimants, onCancel?: () => void): Negotiation {
     const context = this.#context;
     const { engine } = context;
     const cancel = (): void => {
@@ -209,6 +217,7 @@ class Listener {
       },
       tcp: (reason, rest, late) => {
         this.#underWay.delete(cancel);
+        if (reason.code === DIAGNOSIS.PEERNOSMC.code) refute(claimants);
         this.#plain(client, reason);
         const socket = client[engine.owner] as Socket | undefined;
         if (channels.fallback.hasSubscribers) channels.fallback.publish({ socket, side: "server", reason });
@@ -219,6 +228,7 @@ class Listener {
       failed: (error) => {
         onCancel?.();
         this.#underWay.delete(cancel);
+        if (error instanceof SmcError && error.values["state"] === "awaitProposal") refute(claimants);
         debug("server handshake dropped: %s", error.message);
         client.reset();
       },

@@ -17,8 +17,16 @@ export interface Neighbour {
   readonly slot: number;
   /** Arena address of the desk on which it announces itself to us. */
   readonly desk: number;
-  /** Its process: our desk for the acceptors there. While something stands on a desk, ours or one of theirs, it is held. */
-  readonly pair: { readonly desk: number; stand(change: 1 | -1): void; acknowledge(): void };
+  /**
+   * Its process: our desk for the acceptors there. While something stands on a desk, ours or one of theirs, it is held. Whoever
+   * lies there is left: `fail`.
+   */
+  readonly pair: {
+    readonly desk: number;
+    stand(change: 1 | -1): void;
+    acknowledge(): void;
+    fail(reason: string): void;
+  };
   readonly gone: boolean;
   nudge(bits: number): void;
 }
@@ -97,6 +105,7 @@ interface WaitingAcceptor {
   /** Open intents at accept. */
   readonly intents: readonly (Client & { readonly sequence: number })[];
   readonly done: (matched: boolean) => void;
+  readonly claimants: Claimants;
   readonly timer: NodeJS.Timeout;
 }
 
@@ -106,6 +115,9 @@ export interface Wait {
   settle(): void;
   cancel(): void;
 }
+
+/** The processes whose claims an acceptor has matched with one connection: one, unless some of them lie. */
+export type Claimants = Set<Neighbour["pair"]>;
 
 /** Which addresses a listener answers for, beyond its own. */
 export type Wildcard = "none" | "any4" | "any6" | "dual";
@@ -257,14 +269,21 @@ export class ArenaRendezvous {
   /**
    * Looks an accepted connection up.
    *
+   * Takes:   claimants, to which those are added whose claim is matched: for whom the connection turns out not to be theirs.
    * Returns: whether it is matched (else plain), or a Wait where that is not known yet: `done` is called within `waitMs`.
    */
-  accept(client: Endpoint, server: Endpoint, waitMs: number, done: (matched: boolean) => void): boolean | Wait {
+  accept(
+    client: Endpoint,
+    server: Endpoint,
+    waitMs: number,
+    done: (matched: boolean) => void,
+    claimants: Claimants = new Set(),
+  ): boolean | Wait {
     writeTuple(client, server, this.#host.key);
     const everybody = this.#clients();
-    if (this.#match(everybody)) return true;
+    if (this.#match(everybody, claimants)) return true;
     const intents = this.#intentsNow(everybody);
-    if (intents.length === 0 || waitMs === 0) return this.#match(everybody);
+    if (intents.length === 0 || waitMs === 0) return this.#match(everybody, claimants);
     const settle = (): void => {
       if (this.#drop(waiting)) done(this.#matchAgain(waiting));
     };
@@ -275,7 +294,7 @@ export class ArenaRendezvous {
     };
     // A loop that was blocked runs its timers first: what the client did meanwhile is looked at before giving up.
     const timer = setTimeout(() => setImmediate(expire), waitMs);
-    const waiting: WaitingAcceptor = { key: this.#savedKey(), intents, done, timer };
+    const waiting: WaitingAcceptor = { key: this.#savedKey(), intents, done, claimants, timer };
     this.#waiting.add(waiting);
     for (const { pair } of intents) pair?.stand(1);
     this.#host.hold(1);
@@ -322,22 +341,24 @@ export class ArenaRendezvous {
     return Uint32Array.from({ length: key.byteLength / 4 }, (_, i) => key.getUint32(4 * i));
   }
 
-  /** Matches the 4-tuple in the key area with a claim of one of `clients`. */
-  #match(clients: readonly Client[]): boolean {
+  /** Matches the 4-tuple in the key area with the claims of all `clients`: one that lies is not in the way of the one that does not. */
+  #match(clients: readonly Client[], claimants: Claimants): boolean {
     const { abi, stack } = this.#host;
+    let matched = false;
     for (const client of clients) {
       if (abi.claimMatch(stack, client.desk) === 0) continue;
+      matched = true;
       // It has found us by this pair.
       client.pair?.acknowledge();
+      if (client.pair !== undefined) claimants.add(client.pair);
       client.nudge();
-      return true;
     }
-    return false;
+    return matched;
   }
 
-  #matchAgain({ key, intents }: WaitingAcceptor): boolean {
+  #matchAgain({ key, intents, claimants }: WaitingAcceptor): boolean {
     for (let i = 0; i < key.length; i++) this.#host.key.setUint32(4 * i, key[i]!);
-    return this.#match(intents);
+    return this.#match(intents, claimants);
   }
 
   #drop(waiting: WaitingAcceptor): boolean {
