@@ -5,8 +5,8 @@
  * so that DMBs are allocated in it by the same compare-and-swaps as anywhere; the blocks under the heads belong to nobody.
  * Does not know what a memfd is: the host maps after extentTake and before anybody is told, and maps back before extentGive.
  */
-import { arenaBlocks, blocksTake } from "./arena";
-import { EXTENT_BUSY, EXTENT_FREE, EXTENT_OWN, STATUS_NO_MEMORY } from "./shared/codes";
+import { arenaBlocks, blocksSweep, blocksTake } from "./arena";
+import { EXTENT_BUSY, EXTENT_FREE, EXTENT_GIVING, EXTENT_OWN, STATUS_NO_MEMORY } from "./shared/codes";
 import {
   BLOCK_SIZE,
   BLOCK_TABLE_OFFSET,
@@ -83,6 +83,12 @@ export function extentHolds(index: u32, address: u32, length: u32): bool {
   return first >= headBlocks(blocks) && first < blocks && length / BLOCK_SIZE <= blocks - first;
 }
 
+/** Word of a block of extent `index` that no DMB is allocated in. */
+@inline
+function nobodys(index: u32): u32 {
+  return EXTENT_TAG | (index + EXTENT_CAPACITY);
+}
+
 /**
  * Takes a run of `blocks` (a power of two) for a memfd.
  *
@@ -92,8 +98,10 @@ export function extentHolds(index: u32, address: u32, length: u32): bool {
 export function extentTake(blocks: u32, kind: u32, pair: u32, number: u32): i32 {
   for (let index: u32 = 0; index < EXTENT_CAPACITY; index++) {
     const extent = extentOf(index);
-    if (atomic.cmpxchg<u32>(extent + EXTENT_STATE, EXTENT_FREE, EXTENT_BUSY) != EXTENT_FREE) continue;
-    const base = blocksTake(blocks, EXTENT_TAG | (index + EXTENT_CAPACITY));
+    // Whose it is from the first step on: a taker that is killed has left it to whoever ends the pair.
+    const whose = (pair << PAIR_SHIFT) | (number << NUMBER_SHIFT);
+    if (atomic.cmpxchg<u32>(extent + EXTENT_STATE, EXTENT_FREE, EXTENT_BUSY | whose) != EXTENT_FREE) continue;
+    const base = blocksTake(blocks, nobodys(index));
     if (base == 0) {
       atomic.store<u32>(extent + EXTENT_STATE, EXTENT_FREE);
       return STATUS_NO_MEMORY;
@@ -101,7 +109,7 @@ export function extentTake(blocks: u32, kind: u32, pair: u32, number: u32): i32 
     store<u32>(extent + EXTENT_BASE, base);
     store<u32>(extent + EXTENT_BLOCKS, blocks);
     // SYNC POINT extent: base and length before the kind.
-    atomic.store<u32>(extent + EXTENT_STATE, kind | (pair << PAIR_SHIFT) | (number << NUMBER_SHIFT));
+    atomic.store<u32>(extent + EXTENT_STATE, kind | whose);
     return <i32>index;
   }
   return STATUS_NO_MEMORY;
@@ -117,16 +125,26 @@ export function extentOpen(index: u32): void {
   }
 }
 
-/** Gives all its blocks back to the arena, whoever has them. By whoever knows that nobody uses them, after mapping back. */
+/**
+ * Gives all its blocks back to the arena, whoever has them. By whoever knows that nobody uses them, after mapping back.
+ *
+ * Also to be called where somebody was killed in the middle of this or of extentTake: it goes on from there. What was given back
+ * before may be anybody's by now, so it is told by its word what was not.
+ */
 export function extentGive(index: u32): void {
   const kind = extentKind(index);
-  if (kind == EXTENT_FREE || kind == EXTENT_BUSY) return;
+  if (kind == EXTENT_FREE) return;
   const extent = extentOf(index);
-  atomic.store<u32>(extent + EXTENT_STATE, EXTENT_BUSY);
   const first = (extentBase(index) - BLOCKS_OFFSET) / BLOCK_SIZE;
   const blocks = extentBlocks(index);
-  if (first + blocks <= arenaBlocks()) {
-    for (let i: u32 = 0; i < blocks; i++) atomic.store<u32>(BLOCK_TABLE_OFFSET + (first + i) * 4, 0);
+  if (kind == EXTENT_BUSY) blocksSweep(nobodys(index), 0);
+  else if (first + blocks <= arenaBlocks()) {
+    const words: usize = BLOCK_TABLE_OFFSET + first * 4;
+    if (kind != EXTENT_GIVING) {
+      for (let i: u32 = 0; i < blocks; i++) atomic.store<u32>(words + i * 4, nobodys(index));
+      atomic.store<u32>(extent + EXTENT_STATE, (atomic.load<u32>(extent + EXTENT_STATE) & ~KIND) | EXTENT_GIVING);
+    }
+    for (let i: u32 = 0; i < blocks; i++) atomic.cmpxchg<u32>(words + i * 4, nobodys(index), 0);
   }
   atomic.store<u32>(extent + EXTENT_STATE, EXTENT_FREE);
 }

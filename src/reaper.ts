@@ -88,12 +88,16 @@ export class Reaper {
     setTimeout(() => this.#bury(dead, false), REAP_LATER_MS).unref();
   }
 
-  /** A dead stack uses no pair any more; a pair that nobody uses is taken down. While its slot is taken: its next stack may enter one. */
+  /**
+   * A dead stack uses no pair any more; one that nobody uses is taken down, and so is one that the dead was taking down or
+   * claiming. While its slot is taken: its next stack may enter a pair.
+   */
   #leavePairs(dead: number, actor: number): void {
     const { abi, pairs, extents } = this.#host;
     if (extents === undefined) return;
-    for (const pair of pairs.used())
-      if (pairs.leave(pair, dead)) takeDown({ abi, table: pairs, extents, slot: actor }, pair);
+    const host = { abi, table: pairs, extents, slot: actor };
+    for (const pair of pairs.inherit(dead, actor)) takeDown(host, pair);
+    for (const pair of pairs.used()) if (pairs.leave(pair, dead, actor)) takeDown(host, pair);
   }
 }
 

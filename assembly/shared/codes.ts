@@ -59,10 +59,11 @@ export const HEAD_UNWANTED: u32 = 4; // attached, and its owner has let go
 
 // Kinds of extents.
 export const EXTENT_FREE: u32 = 0;
-export const EXTENT_BUSY: u32 = 1;
+export const EXTENT_BUSY: u32 = 1; // its blocks are being taken
 export const EXTENT_OWN: u32 = 2; // DMBs of ours, for the stacks of one peer process
 export const EXTENT_PEER: u32 = 3; // DMBs of a peer process
 export const EXTENT_BOX: u32 = 4; // a box, of ours or of a peer
+export const EXTENT_GIVING: u32 = 5; // its blocks are being given back
 
 // STACK_STATE phases.
 export const STACK_FREE: u32 = 0;

@@ -4,7 +4,8 @@
  * Owns the rule that the arena never has a hole: what is mapped out is mapped over with fresh pages in the same call, and
  * where the system refuses even that, the process ends. Knows nothing of what lies in an extent.
  */
-import { BLOCK_SIZE } from "../../assembly/shared/layout.js";
+import { EXTENT_BUSY, EXTENT_FREE, EXTENT_GIVING } from "../../assembly/shared/codes.js";
+import { BLOCK_SIZE, EXTENT_CAPACITY } from "../../assembly/shared/layout.js";
 import type { Abi } from "../engine/abi.js";
 import type { MappedFile } from "../engine/pair-table.js";
 import { closeDescriptor } from "../host/libc.js";
@@ -67,10 +68,24 @@ export class Extents {
 
   /** Fresh pages in its place, and the blocks back to the arena. Nobody of this process uses them any more. */
   giveBack(extent: number): void {
+    const kind = this.#abi.extentKind(extent);
+    // Left by one that was killed: not mapped yet, or no longer.
+    if (kind !== EXTENT_BUSY && kind !== EXTENT_GIVING) this.#mapBack(extent);
+    this.#abi.extentGive(extent);
+  }
+
+  /** All that were taken for a pair, also those that nobody had the time to enter in a table. Nobody uses the pair any more. */
+  giveBackAll(pair: number): void {
+    for (let extent = 0; extent < EXTENT_CAPACITY; extent++) {
+      const free = this.#abi.extentKind(extent) === EXTENT_FREE;
+      if (!free && this.#abi.extentPair(extent) === pair) this.giveBack(extent);
+    }
+  }
+
+  #mapBack(extent: number): void {
     const bytes = this.#abi.extentBlocks(extent) * BLOCK_SIZE;
     const address = this.#address(extent);
     // A mapping that failed half way may have left a hole, into which others' memory would fall.
     if (!mapAnonymous(address, bytes) && !mapAnonymous(address, bytes)) process.abort();
-    this.#abi.extentGive(extent);
   }
 }

@@ -15,7 +15,6 @@ import {
   EXTENT_MOST_BLOCKS,
   EXTENT_NUMBERS,
   LAYOUT_VERSION,
-  STACK_CAPACITY,
 } from "../../assembly/shared/layout.js";
 import type { Abi } from "../engine/abi.js";
 import type { PairTable, PeerDoor } from "../engine/pair-table.js";
@@ -422,24 +421,10 @@ export class Door {
 /** What taking a pair down needs: also to be had by a reaper, for a stack that is no more. */
 export type TakeDownHost = Pick<PairHost, "abi" | "table" | "extents" | "slot">;
 
-/** Ends a pair that nobody uses: all its memory, descriptors and the entry. */
+/** Ends a pair that nobody uses: all its memory, descriptors and the entry. Goes on where somebody was killed in the middle of it. */
 export function takeDown({ abi, table, extents, slot }: TakeDownHost, index: number): void {
   abi.dmbReclaim(slot, index + 1);
-  const channel = table.channel(index);
-  if (channel >= 0) closeDescriptor(channel);
-  for (let number = 0; number < EXTENT_NUMBERS; number++) {
-    for (const extent of [table.ownExtent(index, number), table.peerExtent(index, number)])
-      if (extent !== undefined) extents.giveBack(extent);
-  }
-  for (const { door } of table.doors(index)) {
-    closeDescriptor(door.bell);
-    extents.giveBack(door.extent);
-  }
-  for (let own = 0; own < STACK_CAPACITY; own++) {
-    const box = table.ownBox(index, own);
-    if (box === undefined) continue;
-    closeDescriptor(box.descriptor);
-    extents.giveBack(box.extent);
-  }
+  for (const descriptor of table.takeDescriptors(index)) closeDescriptor(descriptor);
+  extents.giveBackAll(index);
   table.free(index);
 }

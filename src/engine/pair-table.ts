@@ -2,7 +2,8 @@
  * The pair table: peer processes as all threads of this process know them. Words in the arena's private part; no peer sees it.
  *
  * Owns the entries' words and their atomic steps. Knows numbers (descriptors, addresses, extents), not what they are for.
- * Every thread may find itself killed between two steps, so an entry names its users bit by bit and a reaper can finish.
+ * Every thread may find itself killed between two steps, so an entry names its users bit by bit, and whoever claims it or takes
+ * it down in the same word as its phase: a reaper can finish.
  *
  *   free ──claim──▶ contacting ──live──▶ live ──die──▶ dead ──(last user leaves)──▶ free
  */
@@ -16,8 +17,9 @@ import {
 
 export type PairPhase = "free" | "contacting" | "live" | "dead";
 const PHASES: readonly PairPhase[] = ["free", "contacting", "live", "dead"];
-/** Behind the phases: dead, and somebody takes it down. */
-const OVER = 4;
+/** Behind the phases, with a stack slot in the low bits: dead, and that stack takes it down; dead, and that stack begins anew. */
+const OVER = 0x40;
+const CLAIMED = 0x80;
 
 // Words of an entry, in u32.
 const STATE = 0; // phase | generation << 8
@@ -126,8 +128,8 @@ export class PairTable {
     for (let pair = 0; pair < PAIR_CAPACITY; pair++) {
       const state = this.#get(pair, STATE);
       if ((state & 0xff) !== 0) continue;
-      const fresh = ((((state >>> 8) + 1) << 8) | PHASES.indexOf("dead")) >>> 0;
-      // Dead while its words are written: nobody joins before it is contacting. The user first, for whoever reaps it.
+      const fresh = ((((state >>> 8) + 1) << 8) | CLAIMED | slot) >>> 0;
+      // As good as dead while its words are written: nobody joins before it is contacting.
       if (!this.#swap(pair, STATE, state, fresh)) continue;
       this.enter(pair, slot);
       this.#set64(pair, GID, gid);
@@ -153,9 +155,12 @@ export class PairTable {
   }
 
   /** Takes: generation, so that a step that comes late never hits the entry's next use. */
-  #step(pair: number, generation: number, from: PairPhase, to: PairPhase | typeof OVER): boolean {
-    const before = ((generation << 8) | PHASES.indexOf(from)) >>> 0;
-    return this.#swap(pair, STATE, before, (before & ~0xff) | (to === OVER ? OVER : PHASES.indexOf(to)));
+  #step(pair: number, generation: number, from: PairPhase, to: PairPhase): boolean {
+    return this.#change(pair, generation, PHASES.indexOf(from), PHASES.indexOf(to));
+  }
+
+  #change(pair: number, generation: number, from: number, to: number): boolean {
+    return this.#swap(pair, STATE, (generation << 8) | from, (generation << 8) | to);
   }
 
   /** Stack `slot` uses the pair from now on. */
@@ -168,18 +173,45 @@ export class PairTable {
   }
 
   /**
-   * Stack `slot` uses it no more. True when it was the last: the caller takes everything down, then calls free(). Exactly one
-   * caller gets true.
+   * Stack `slot` uses it no more. True when it was the last: the caller, stack `taker`, takes everything down, then calls free().
+   * Exactly one caller gets true.
    */
-  leave(pair: number, slot: number): boolean {
+  leave(pair: number, slot: number, taker = slot): boolean {
     if (!this.uses(pair, slot)) return false;
     // Read while our bit keeps the entry from being used again.
     const generation = this.generation(pair);
     Atomics.and(this.#words, this.#at(pair, USERS + (slot >> 5)), ~(1 << (slot & 31)));
+    return this.#endUnused(pair, generation, taker);
+  }
+
+  #endUnused(pair: number, generation: number, taker: number): boolean {
     if (this.#inUse(pair)) return false;
     // Whoever enters after this sees it dead and leaves again, so the second look decides between us.
     this.#end(pair, generation);
-    return !this.#inUse(pair) && this.#step(pair, generation, "dead", OVER);
+    return !this.#inUse(pair) && this.#change(pair, generation, PHASES.indexOf("dead"), OVER | taker);
+  }
+
+  /**
+   * Pairs that stack `dead` was claiming, taking down, or leaving as the last one: `taker` takes them down, then calls free(). To
+   * exactly one of several takers, also where the last one that leaves is alive.
+   */
+  *inherit(dead: number, taker: number): Iterable<number> {
+    for (const pair of this.used()) {
+      const generation = this.generation(pair);
+      const left = [OVER | dead, CLAIMED | dead].some((phase) => this.#change(pair, generation, phase, OVER | taker));
+      if (left || this.#endUnused(pair, generation, taker)) yield pair;
+    }
+  }
+
+  /** All descriptors of a pair, each out of the table before it is told: a taker that is killed may lose one, and none is closed twice. */
+  *takeDescriptors(pair: number): Iterable<number> {
+    const words = [CHANNEL];
+    for (let slot = 0; slot < STACK_CAPACITY; slot++) words.push(DOORS + 3 * slot + 2, OWN_BOXES + 2 * slot + 1);
+    for (const word of words) {
+      const descriptor = this.#get(pair, word) - 1;
+      this.#set(pair, word, 0);
+      if (descriptor >= 0) yield descriptor;
+    }
   }
 
   #inUse(pair: number): boolean {
@@ -215,7 +247,7 @@ export class PairTable {
   lock(pair: number, slot: number, generation: number, alive: (slot: number, generation: number) => boolean): boolean {
     const mine = ((generation << 8) | (slot + 1)) >>> 0;
     const holder = this.#get(pair, LOCK);
-    if ((this.#get(pair, STATE) & 0xff) === OVER) return false;
+    if ((this.#get(pair, STATE) & 0xff) >= OVER) return false;
     if (holder !== 0) {
       if (alive((holder & 0xff) - 1, holder >>> 8)) return false;
       // Killed while it read: a message may be lost with it.

@@ -7,8 +7,11 @@
 import { Server, type Socket } from "node:net";
 import type { FallbackReason } from "../clc/fallback.js";
 import type { SmcOptions } from "../config.js";
+import { SmcError } from "../errors.js";
+import type { Claimants } from "../rendezvous/acceptor.js";
 import type { Wildcard } from "../rendezvous/host.js";
 import { channels, debug } from "../trace.js";
+import { DIAGNOSIS } from "../wire/clc-diagnosis.js";
 import { adaptSocket } from "./adapt.js";
 import { type AddressOut, endpointsOf, type TcpHandle } from "./binding.js";
 import { ClcSocket } from "./clc-socket.js";
@@ -77,6 +80,21 @@ function showOnAccept(server: InternalServer, handle: TcpHandle, reason: Fallbac
   const { onconnection } = handle;
   if (onconnection === undefined) return;
   server.prependListener("connection", (socket) => showStatus(socket, reason));
+}
+
+/** Whoever claimed a connection on which no Proposal comes has lied, or is as good as dead: no more claims of his are believed. */
+function refute(claimants: Claimants): void {
+  for (const pair of claimants) pair.fail("it claimed a connection that was not its own");
+}
+
+/** A connection that may be SMC's. */
+interface Accepted {
+  readonly client: TcpHandle;
+  /** Its own address. */
+  readonly address: string;
+  /** The policy has something against it. */
+  readonly declines: boolean;
+  readonly claimants: Claimants;
 }
 
 class Listener {
@@ -174,19 +192,21 @@ class Listener {
     const { claimWaitMs, negotiateAlways } = this.#options;
     const { address, port } = ends.local;
     const declines = !this.#context.policy.permits("server", address, port);
+    const claimants: Claimants = new Set();
+    const accepted: Accepted = { client, address, declines, claimants };
     let negotiation: Negotiation | undefined;
     const decided = (matched: boolean): void => {
-      if (matched || negotiateAlways) (negotiation ?? this.#negotiation(client, address, declines)).start();
+      if (matched || negotiateAlways) (negotiation ?? this.#negotiation(accepted)).start();
       else if (negotiation !== undefined) negotiation.giveUp();
       else this.#plain(client, this.#context.noPeer);
     };
-    const found = stack.rendezvous.accept(ends.peer, ends.local, claimWaitMs, decided);
+    const found = stack.rendezvous.accept(ends.peer, ends.local, claimWaitMs, decided, claimants);
     if (typeof found === "boolean") {
       decided(found);
       return;
     }
     // While it waits it listens: a client that talks first is plain, and its bytes are kept for the application.
-    negotiation = this.#negotiation(client, address, declines, () => found.cancel());
+    negotiation = this.#negotiation(accepted, () => found.cancel());
     negotiation.listenFor(() => found.settle());
   }
 
@@ -196,7 +216,7 @@ class Listener {
   }
 
   /** A handshake for an accepted connection, not begun; counted as under way until it ends. */
-  #negotiation(client: TcpHandle, localAddress: string, declines: boolean, onCancel?: () => void): Negotiation {
+  #negotiation({ client, address, declines, claimants }: Accepted, onCancel?: () => void): Negotiation {
     const context = this.#context;
     const { engine } = context;
     const cancel = (): void => {
@@ -204,7 +224,7 @@ class Listener {
       negotiation.cancel();
       client.close();
     };
-    const clcSocket = new ClcSocket(engine, client, localAddress);
+    const clcSocket = new ClcSocket(engine, client, address);
     const negotiation = new Negotiation(
       context,
       { role: "server", clcSocket, options: this.#options, declines },
@@ -218,6 +238,7 @@ class Listener {
         },
         tcp: (reason, rest, late) => {
           this.#underWay.delete(cancel);
+          if (reason.code === DIAGNOSIS.PEERNOSMC.code) refute(claimants);
           this.#plain(client, reason);
           const socket = client[engine.owner] as Socket | undefined;
           if (channels.fallback.hasSubscribers) channels.fallback.publish({ socket, side: "server", reason });
@@ -228,6 +249,7 @@ class Listener {
         failed: (error) => {
           onCancel?.();
           this.#underWay.delete(cancel);
+          if (error instanceof SmcError && error.values["state"] === "awaitProposal") refute(claimants);
           debug("server handshake dropped: %s", error.message);
           client.reset();
         },

@@ -28,8 +28,12 @@ interface Waiting {
   /** Open intents at accept. */
   readonly intents: readonly (Client & { readonly sequence: number })[];
   readonly done: (matched: boolean) => void;
+  readonly claimants: Claimants;
   readonly timer: NodeJS.Timeout;
 }
+
+/** The processes whose claims an acceptor has matched with one connection: one, unless some of them lie. */
+export type Claimants = Set<Neighbour["pair"]>;
 
 /** An acceptor's wait: `done` is called once, by whatever comes first, unless it is cancelled. */
 export interface Wait {
@@ -54,14 +58,21 @@ export class RendezvousAcceptor {
   /**
    * Looks an accepted connection up.
    *
+   * Takes:   claimants, to which those are added whose claim is matched: for whom the connection turns out not to be theirs.
    * Returns: whether it is matched (else plain), or a Wait where that is not known yet: `done` is called within `waitMs`.
    */
-  accept(client: Endpoint, server: Endpoint, waitMs: number, done: (matched: boolean) => void): boolean | Wait {
+  accept(
+    client: Endpoint,
+    server: Endpoint,
+    waitMs: number,
+    done: (matched: boolean) => void,
+    claimants: Claimants = new Set(),
+  ): boolean | Wait {
     writeTuple(client, server, this.#host.key);
     const everybody = this.#clients();
-    if (this.#match(everybody)) return true;
+    if (this.#match(everybody, claimants)) return true;
     const intents = this.#intentsNow(everybody);
-    if (intents.length === 0 || waitMs === 0) return this.#match(everybody);
+    if (intents.length === 0 || waitMs === 0) return this.#match(everybody, claimants);
     const settle = (): void => {
       if (this.#drop(waiting)) done(this.#matchAgain(waiting));
     };
@@ -72,7 +83,7 @@ export class RendezvousAcceptor {
     };
     // A loop that was blocked runs its timers first: what the client did meanwhile is looked at before giving up.
     const timer = setTimeout(() => setImmediate(expire), waitMs);
-    const waiting: Waiting = { key: this.#savedKey(), intents, done, timer };
+    const waiting: Waiting = { key: this.#savedKey(), intents, done, claimants, timer };
     this.#waiting.add(waiting);
     for (const { pair } of intents) pair?.stand(1);
     this.#host.hold(1);
@@ -118,22 +129,24 @@ export class RendezvousAcceptor {
     return Uint32Array.from({ length: key.byteLength / 4 }, (_, i) => key.getUint32(4 * i));
   }
 
-  /** Matches the 4-tuple in the key area with a claim of one of `clients`. */
-  #match(clients: readonly Client[]): boolean {
+  /** Matches the 4-tuple in the key area with the claims of all `clients`: one that lies is not in the way of the one that does not. */
+  #match(clients: readonly Client[], claimants: Claimants): boolean {
     const { abi, stack } = this.#host;
+    let matched = false;
     for (const client of clients) {
       if (abi.claimMatch(stack, client.desk) === 0) continue;
+      matched = true;
       // It has found us by this pair.
       client.pair?.acknowledge();
+      if (client.pair !== undefined) claimants.add(client.pair);
       client.nudge();
-      return true;
     }
-    return false;
+    return matched;
   }
 
-  #matchAgain({ key, intents }: Waiting): boolean {
+  #matchAgain({ key, intents, claimants }: Waiting): boolean {
     for (let i = 0; i < key.length; i++) this.#host.key.setUint32(4 * i, key[i]!);
-    return this.#match(intents);
+    return this.#match(intents, claimants);
   }
 
   #drop(waiting: Waiting): boolean {

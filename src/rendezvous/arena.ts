@@ -7,7 +7,7 @@
  * the match, and withdraws after `matchTimeoutMs`. Owns the entering of listeners, and puts both sides together.
  */
 import { LISTENER_ANY4, LISTENER_ANY6, LISTENER_EXACT } from "../../assembly/shared/codes.js";
-import { RendezvousAcceptor, type Wait } from "./acceptor.js";
+import { type Claimants, RendezvousAcceptor, type Wait } from "./acceptor.js";
 import { type Endpoint, writeAddress } from "./address.js";
 import { type Claim, type Intent, RendezvousClient } from "./client.js";
 import type { RendezvousHost, Wildcard } from "./host.js";
@@ -58,8 +58,14 @@ export class ArenaRendezvous {
   }
 
   /** As RendezvousAcceptor.accept. */
-  accept(client: Endpoint, server: Endpoint, waitMs: number, done: (matched: boolean) => void): boolean | Wait {
-    return this.#acceptor.accept(client, server, waitMs, done);
+  accept(
+    client: Endpoint,
+    server: Endpoint,
+    waitMs: number,
+    done: (matched: boolean) => void,
+    claimants?: Claimants,
+  ): boolean | Wait {
+    return this.#acceptor.accept(client, server, waitMs, done, claimants);
   }
 
   /** The rendezvous words changed, or a client has gone. */

@@ -15,8 +15,16 @@ export interface Neighbour {
   readonly slot: number;
   /** Arena address of the desk on which it announces itself to us. */
   readonly desk: number;
-  /** Its process: our desk for the acceptors there. While something stands on a desk, ours or one of theirs, it is held. */
-  readonly pair: { readonly desk: number; stand(change: 1 | -1): void; acknowledge(): void };
+  /**
+   * Its process: our desk for the acceptors there. While something stands on a desk, ours or one of theirs, it is held. Whoever
+   * lies there is left: `fail`.
+   */
+  readonly pair: {
+    readonly desk: number;
+    stand(change: 1 | -1): void;
+    acknowledge(): void;
+    fail(reason: string): void;
+  };
   readonly gone: boolean;
   nudge(bits: number): void;
 }

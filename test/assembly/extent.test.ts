@@ -3,7 +3,9 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
   EXTENT_BOX,
+  EXTENT_BUSY,
   EXTENT_FREE,
+  EXTENT_GIVING,
   EXTENT_OWN,
   EXTENT_PEER,
   HEAD_FREE,
@@ -13,10 +15,15 @@ import {
 } from "../../assembly/shared/codes.js";
 import {
   BLOCK_SIZE,
+  BLOCK_TABLE_OFFSET,
   BLOCKS_OFFSET,
   CDC_SIZE,
   EXTENT_CAPACITY,
   EXTENT_MOST_BLOCKS,
+  EXTENT_SIZE,
+  EXTENT_STATE,
+  EXTENT_TABLE_OFFSET,
+  EXTENT_TAG,
   HEAD_LENGTH,
   HEAD_SIZE,
   HEAD_SLOT,
@@ -87,6 +94,40 @@ extents("given back with DMBs still in it: every block is the arena's, whoever h
   for (const sizeClass of [0, 3, 1]) assert.ok(extent.register(owner, sizeClass) >= 0);
   abi.extentGive(extent.index);
   assert.is(abi.arenaFreeBlocks(), rig.blocks);
+});
+
+/** The words of the blocks of an extent. */
+const words = ({ base, blocks }: Extent): number[] =>
+  Array.from({ length: blocks }, (_, i) => BLOCK_TABLE_OFFSET + ((base - BLOCKS_OFFSET) / BLOCK_SIZE + i) * 4);
+
+extents("killed while it was taken: it says whose it was, and the blocks that it had got come back", () => {
+  const extent = new Extent(rig, EXTENT_OWN, 16, 9, 7);
+  const state = EXTENT_TABLE_OFFSET + extent.index * EXTENT_SIZE;
+  // As far as it had come: some of the blocks, nothing told of where.
+  rig.setU32(state + EXTENT_STATE, EXTENT_BUSY | (9 << 8) | (7 << 16));
+  for (const word of words(extent).slice(6)) rig.setU32(word, 0);
+  for (const word of words(extent).slice(0, 6)) rig.setU32(word, EXTENT_TAG | (extent.index + EXTENT_CAPACITY));
+  const other = rig.register(owner, 0);
+  assert.equal([abi.extentKind(extent.index), abi.extentPair(extent.index)], [EXTENT_BUSY, 9]);
+  abi.extentGive(extent.index);
+  assert.equal([abi.extentKind(extent.index), abi.arenaFreeBlocks()], [EXTENT_FREE, rig.blocks - 1]);
+  abi.dmbUnregister(owner, other);
+  assert.is(abi.arenaFreeBlocks(), rig.blocks);
+});
+
+extents("killed while it was given back: the rest comes back, and what somebody else has by now stays his", () => {
+  for (let given = 0; given <= 16; given++) {
+    scene();
+    const extent = new Extent(rig, EXTENT_PEER, 16, 9, 7);
+    const state = EXTENT_TABLE_OFFSET + extent.index * EXTENT_SIZE;
+    rig.setU32(state + EXTENT_STATE, EXTENT_GIVING | (9 << 8) | (7 << 16));
+    for (const word of words(extent).slice(0, given)) rig.setU32(word, 0);
+    const others = Array.from({ length: given >> 1 }, () => rig.register(owner, 0));
+    abi.extentGive(extent.index);
+    assert.equal([abi.extentKind(extent.index), abi.arenaFreeBlocks()], [EXTENT_FREE, rig.blocks - others.length]);
+    for (const dmb of others) assert.is(abi.dmbUnregister(owner, dmb), STATUS_OK);
+    assert.is(abi.arenaFreeBlocks(), rig.blocks, `${given} blocks were given`);
+  }
 });
 
 extents("a number that is no extent has no kind", () => {

@@ -9,7 +9,7 @@ import * as assert from "uvu/assert";
 import { EXTENT_NUMBERS, PAIR_CAPACITY, STACK_CAPACITY } from "../../assembly/shared/layout.js";
 import { PairTable } from "../../src/engine/pair-table.js";
 import { Rig } from "../assembly/rig.js";
-import { atEveryStep, interrupted } from "../support/interrupt.js";
+import { atEveryStep, interrupted, killed } from "../support/interrupt.js";
 
 const GID = 0xfedc_ba98_7654_3210n;
 const NONCE = 0x0123_4567_89ab_cdefn;
@@ -198,20 +198,108 @@ users("one that enters while the last one leaves keeps the pair up until it has 
   assert.equal([...seen].sort(), ["false dead", "false live", "true dead"], "in time, just in time, too late");
 });
 
-users("a claimed pair has its user before any other word: next to never is there one that nobody would reap", () => {
-  const orphaned: number[] = [];
+/** What the reaper of stack `dead` takes down, and in whose name it does. */
+function reaped(dead: number, taker: number): number {
+  let taken = 0;
+  const takeAll = (pairs: Iterable<number>): void => {
+    for (const pair of pairs) {
+      takeDown(pair);
+      taken++;
+    }
+  };
+  takeAll(elsewhere.inherit(dead, taker));
+  takeAll([...elsewhere.used()].filter((pair) => elsewhere.leave(pair, dead, taker)));
+  return taken;
+}
+
+const KILLS: Readonly<Record<string, { alone: boolean; before: () => unknown; step: (before: unknown) => void }>> = {
+  "claims a pair": { alone: true, before: () => undefined, step: () => table.claim(GID, NONCE, 40) },
+  "makes first contact": {
+    alone: true,
+    before: () => table.claim(GID, NONCE, 40),
+    step: (pair) => table.live(pair as number),
+  },
+  "leaves as the last one": { alone: true, before: () => living(40), step: (pair) => table.leave(pair as number, 40) },
+  "leaves while another one stays": {
+    alone: false,
+    before: () => living(3, 40),
+    step: (pair) => table.leave(pair as number, 40),
+  },
+  "takes a pair down": {
+    alone: true,
+    before: () => {
+      const pair = living(40);
+      for (let slot = 0; slot < 3; slot++) {
+        table.setDoor(pair, slot, { extent: 0, generation: 1, bell: 5 });
+        table.setOwnBox(pair, slot, { extent: 1, descriptor: 6 });
+      }
+      table.setChannel(pair, 7);
+      return pair;
+    },
+    step: (pair) => {
+      if (!table.leave(pair as number, 40)) return;
+      [...table.takeDescriptors(pair as number)];
+      table.free(pair as number);
+    },
+  },
+};
+
+for (const [what, { alone, before, step }] of Object.entries(KILLS)) {
+  users(`killed while it ${what}: its reaper ends what nobody else uses, and the entry can be used again`, () => {
+    atEveryStep((at) => {
+      fresh();
+      const scene = before();
+      const reached = killed(at, () => step(scene));
+      // Reaped by one that is killed as well, and its own reaper.
+      const half = at % 7;
+      killed(half, () => reaped(40, 50));
+      reaped(50, 51);
+      reaped(40, 51);
+      assert.equal(
+        [...table.used()].map((pair) => table.uses(pair, 3)),
+        alone ? [] : [true],
+        `at step ${at}`,
+      );
+      if (!alone) {
+        assert.is(table.findLive(GID), scene, "whoever stays goes on");
+        assert.is(reaped(3, 51), 1);
+      }
+      const next = table.claim(GID, NONCE, 8)!;
+      assert.ok(table.live(next));
+      assert.equal([...table.doors(next)], []);
+      assert.equal([table.channel(next), table.uses(next, 40), table.uses(next, 8)], [-1, false, true]);
+      return reached;
+    });
+  });
+}
+
+users("of two that inherit from the dead, and one that leaves last, each pair goes to one", () => {
   atEveryStep((at) => {
     fresh();
-    const claim = interrupted(
+    const pair = living(3);
+    const taken: number[] = [];
+    const first = interrupted(
       at,
-      () => table.claim(GID, NONCE, 40),
-      () => {
-        for (const pair of elsewhere.used()) if (!elsewhere.uses(pair, 40)) orphaned.push(at);
-      },
+      () => table.leave(pair, 3),
+      () => taken.push(...elsewhere.inherit(9, 10), ...elsewhere.inherit(9, 11)),
     );
-    return claim.reached;
+    assert.is(taken.length + Number(first.result), 1, `at step ${at}`);
+    return first.reached;
   });
-  assert.is(orphaned.length, 1, `between taking the entry and naming the user: steps ${orphaned}`);
+});
+
+users("each descriptor is told once, whoever asks, and is out of the table by then", () => {
+  const pair = living(3);
+  table.setChannel(pair, 0);
+  table.setDoor(pair, 63, { extent: 1, generation: 2, bell: 3 });
+  table.setOwnBox(pair, 63, { extent: 1, descriptor: 4 });
+  const told: number[] = [];
+  for (const descriptor of table.takeDescriptors(pair)) {
+    told.push(descriptor);
+    if (told.length === 2) break;
+  }
+  told.push(...elsewhere.takeDescriptors(pair), ...table.takeDescriptors(pair));
+  assert.equal(told.sort(), [0, 3, 4]);
 });
 
 users("two that claim at the same time get two entries", () => {

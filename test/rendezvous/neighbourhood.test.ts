@@ -7,7 +7,9 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { CONTROL_RENDEZVOUS, EXTENT_BOX } from "../../assembly/shared/codes.js";
 import { BOX_BLOCKS, BOX_DESK } from "../../assembly/shared/layout.js";
-import type { Endpoint } from "../../src/rendezvous/address.js";
+import { keyView } from "../../src/engine/memory.js";
+import type { Claimants } from "../../src/rendezvous/acceptor.js";
+import { type Endpoint, writeTuple } from "../../src/rendezvous/address.js";
 import type { Neighbour, Neighbourhood, Wildcard } from "../../src/rendezvous/host.js";
 import { Extent } from "../assembly/extents.js";
 import { Rig } from "../assembly/rig.js";
@@ -68,6 +70,7 @@ function scene() {
         self.standing += change;
       },
       acknowledge: () => undefined,
+      fail: () => undefined,
     },
     gone: false,
     nudge: (bits) => nudges.push(bits),
@@ -113,6 +116,25 @@ test("an intent there that closes without a claim ends the wait as plain", async
   assert.equal(done.calls, [false]);
   assert.equal([client.standing, server.standing], [0, 0]);
   assert.is(server.party.rendezvous.accept(at(4000), SERVICE, LONG_MS, done), false, "and there is none any more");
+});
+
+test("a false claim is not in the way of the true one, and who has claimed is told", async () => {
+  const { rig, client, server, here } = scene();
+  const liar = { desk: 0, stand: () => undefined, acknowledge: () => undefined, fail: () => undefined };
+  const desk = new Extent(rig, EXTENT_BOX, BOX_BLOCKS).base + BOX_DESK;
+  server.street.met.unshift({ slot: 9, desk, pair: liar, gone: false, nudge: () => undefined });
+  const intent = client.party.rendezvous.intend(SERVICE)!;
+  const matched = spy<void>();
+  client.party.rendezvous.claim(at(4000), SERVICE, intent, matched);
+  writeTuple(at(4000), SERVICE, keyView(rig.memory, here.stack));
+  assert.ok(rig.abi.claimMake(here.stack, desk) >= 0);
+  intent.close();
+  const claimants: Claimants = new Set();
+  assert.is(server.party.rendezvous.accept(at(4000), SERVICE, 0, spy(), claimants), true);
+  client.party.rendezvous.look();
+  await turn();
+  assert.is(matched.calls.length, 1, "the true one is matched");
+  assert.equal([...claimants], [liar, server.street.met[1]!.pair]);
 });
 
 for (const [whose, other] of [

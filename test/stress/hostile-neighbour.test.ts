@@ -311,4 +311,33 @@ lies("a claim on the connection of somebody else changes no byte of it", async (
   assert.not.equal(after, claims, "the victim took the claim for true");
 });
 
+lies("who has claimed a connection that was not its own is not believed again", async (scene) => {
+  const peer = await new HostilePeer(scene.target).meet();
+  /** Claims the connection from `port`, wherever the victim would look. */
+  const claim = (port: number): Buffer => {
+    const claims = Buffer.alloc(CLAIM_CAPACITY * CLAIM_SIZE);
+    for (let at = 0; at < claims.length; at += CLAIM_SIZE) {
+      const key = new DataView(claims.buffer, claims.byteOffset + at + CLAIM_KEY, KEY_SIZE);
+      writeTuple({ address: "127.0.0.1", port }, { address: "127.0.0.1", port: scene.port }, key);
+      claims.writeUInt32LE((1 << 4) | CLAIM_CLAIMED, at + CLAIM_STATE);
+    }
+    writeSync(peer.ownBox, claims, 0, claims.length, BOX_DESK + DESK_CLAIMS);
+    return claims;
+  };
+  const believed: boolean[] = [];
+  for (let round = 0; round < 3; round++) {
+    let claims: Buffer = Buffer.alloc(0);
+    assert.is(
+      await plainClient(scene, (port) => {
+        claims = claim(port);
+      }),
+      WORDS,
+    );
+    const after = Buffer.alloc(claims.length);
+    readSync(peer.ownBox, after, 0, after.length, BOX_DESK + DESK_CLAIMS);
+    believed.push(!after.equals(claims));
+  }
+  assert.equal(believed, [true, false, false]);
+});
+
 run();
