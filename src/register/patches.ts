@@ -5,7 +5,8 @@
  *   net.Server.prototype._listen2      servers: net, http, https, http2, tls; in cluster workers as well
  *   net.Socket.prototype.smc           what carries a socket (added)
  *
- * Not intercepted: unix sockets and pipes, UDP, connections made by native addons, sockets bound to a local port below TLS.
+ * Not intercepted: unix sockets and pipes, UDP, connections made by native addons, sockets bound to a local port below TLS,
+ * servers with pauseOnConnect.
  */
 import { Server, Socket } from "node:net";
 import { type ConnectRequest, type EngineBinding, engineBinding, TCP_SOCKET, type TcpHandle } from "../net/binding.js";
@@ -18,6 +19,7 @@ import { defaultStatus, type SmcStatus } from "../net/status.js";
 import type { Addition, Patch } from "./patch.js";
 
 type InternalSocket = Socket & { _handle: object | null };
+type InternalServer = Server & { readonly pauseOnConnect: boolean };
 type Connect = TcpHandle["connect"];
 
 function connectPatch(engine: EngineBinding, name: "connect" | "connect6"): Patch {
@@ -56,6 +58,8 @@ const listenPatch: Patch = {
   make: (original: (this: Server, ...args: unknown[]) => void) =>
     function (this: Server, ...args: unknown[]): void {
       original.apply(this, args);
+      // What it accepts is for others to read, perhaps in another process: to them SMC's bytes would be lost.
+      if ((this as InternalServer).pauseOnConnect) return;
       if (!isHooked(this)) hookListening(this, threadContext().options, args[5] as number | undefined);
     },
 };

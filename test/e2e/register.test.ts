@@ -162,6 +162,51 @@ test("SMC_ONLY and SMC_EXCEPT decide by address and port", async () => {
   assert.equal(await modes({ SMC_EXCEPT: "1-1023" }), ["SMCD", "SMCD"]);
 });
 
+test("the program has its own say, for each connection, from any moment on", async () => {
+  const { lines } = await run(
+    `${PAIR}const { setPolicy } = require(${JSON.stringify(CORE)});
+    const asked = [];
+    (async () => {
+      setPolicy((target) => asked.push(target) > 1);
+      say(await pair());
+      say(await pair());
+      setPolicy(() => false);
+      say(await pair());
+      setPolicy(undefined);
+      say(await pair());
+      say(asked.map(({ side, address }) => side + " " + address));
+    })();`,
+  );
+  const [first, second, none, all, asked] = lines;
+  assert.equal(
+    [first, second, none, all],
+    [
+      ["TCP", "TCP"],
+      ["SMCD", "SMCD"],
+      ["TCP", "TCP"],
+      ["SMCD", "SMCD"],
+    ],
+  );
+  assert.equal(asked, ["client 127.0.0.1", "server 127.0.0.1", "client 127.0.0.1", "server 127.0.0.1"]);
+});
+
+test("a server with pauseOnConnect stays plain: what it accepts may be meant for another process", async () => {
+  const { lines } = await run(`
+    const net = require("node:net");
+    const server = net.createServer({ pauseOnConnect: true }, (socket) => {
+      say(["server", socket.smc.mode, socket._handle.constructor.name]);
+      socket.resume().end("bye");
+    });
+    server.listen(0, "127.0.0.1", () => {
+      const client = net.connect(server.address().port, "127.0.0.1", () => say(["client", client.smc.mode]));
+      client.resume().on("end", () => server.close());
+    });`);
+  assert.equal([...lines].sort(), [
+    ["client", "TCP"],
+    ["server", "TCP", "TCP"],
+  ]);
+});
+
 test("a second copy of the preload leaves everything as the first has made it", async () => {
   const code = `${PAIR}pair().then(say);`;
   const { lines, errors } = await run(code, {
