@@ -82,6 +82,8 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
     #native = false;
     #bytesRead = 0;
     #bytesWritten = 0;
+    /** Completions of native writes whose bytes are in the ring. */
+    #written: ((status: number) => void)[] | undefined;
 
     // ---- what the connection tells
 
@@ -121,6 +123,9 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       if (this.#native) {
         for (let left = length; left > 0 && this.connection.reading && !this.closing; left -= NATIVE_READ) {
           const piece = Math.min(left, NATIVE_READ);
+          // As TCP: an answer is written before the next question is read. An http parser that waits for it refuses to read.
+          this.#finishWritten();
+          if (!this.connection.reading || this.closing) return;
           const target = this.#take(piece);
           this.readBuffer(target.length === piece ? target : target.subarray(takenAt, takenAt + piece));
         }
@@ -314,18 +319,27 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       let bytes = 0;
       for (const chunk of chunks) bytes += chunk.length;
       this.#bytesWritten += bytes;
-      const finish = (status: number): void => this.finishWrite(request, status);
-      if (verdict === SWALLOW) {
-        setImmediate(finish, 0);
-        return 0;
-      }
       this.pend(1);
       const done = (status: number): void => {
         this.pend(-1);
-        finish(status);
+        this.finishWrite(request, status);
       };
-      if (this.connection.tx.write(chunks, done)) setImmediate(done, 0);
+      if (verdict === SWALLOW || this.connection.tx.write(chunks, done)) {
+        if (this.#written === undefined) setImmediate(() => this.#finishWritten());
+        this.#written ??= [];
+        this.#written.push(done);
+      }
       return 0;
+    }
+
+    /**
+     * Completes what native writers have written by now: never inside onwrite, whose caller does not know its request yet.
+     * What they write in answer to that is left for another time, or one long write would hold the loop.
+     */
+    #finishWritten(): void {
+      const written = this.#written;
+      this.#written = undefined;
+      if (written !== undefined) for (const done of written) done(0);
     }
 
     #shut(finish: (status: number) => void): number {
