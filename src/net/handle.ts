@@ -5,7 +5,6 @@
  * stay the engine's own. Reads stay in JavaScript (`onread`) until something native asks for a StreamBase (http, tls, http2);
  * from then on they go through readBuffer. What keeps the process alive is handle-life.ts's.
  */
-import { STATE_CONN_ABORT, STATE_DONE_WRITING } from "../../assembly/shared/codes.js";
 import { type Connection, type ConnectionOwner, SWALLOW } from "../conn/connection.js";
 import type { ConnectionHost } from "../conn/host.js";
 import { UV_EBADF, UV_ECANCELED, UV_ECONNRESET, UV_EOF } from "../uv.js";
@@ -93,11 +92,8 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       else this.scope.runInAsyncScope(this.#read, this, length);
     }
 
-    ended(aborted: boolean): void {
+    ended(reset: boolean): void {
       this.updateRef();
-      // As TCP: who was told of the end before has it, whatever the peer does with its own reading half after that.
-      const both = STATE_DONE_WRITING | STATE_CONN_ABORT;
-      const reset = aborted && (host.abi.connPeerState(this.connection.place.conn) & both) !== both;
       this.scope.runInAsyncScope(() => {
         if (reset) this.#fail(UV_ECONNRESET);
         else if (this.#native) this.emitEOF();
@@ -345,8 +341,9 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
     #shut(finish: (status: number) => void): number {
       if (this.closing) return UV_EBADF;
       this.pend(1);
-      // Not before the caller has returned: `net` attaches to the request first.
-      setImmediate(() => {
+      // Not before the caller has returned: `net` attaches to the request first. But, as over TCP, before the peer is heard
+      // again: whoever lets go once its end is told does not want to know that the peer let go as well.
+      process.nextTick(() => {
         const done = (status: number): void => {
           this.pend(-1);
           this.scope.runInAsyncScope(finish, undefined, status);
