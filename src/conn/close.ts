@@ -6,7 +6,14 @@
  */
 import { channels } from "../trace.js";
 import { CLOSE_TABLE, type CloseCondition, type CloseEvent, type CloseSend, type Row } from "./close-table.js";
-import { type ConnState, STATE_ANY_CLOSE, STATE_CONN_ABORT, STATE_CONN_CLOSED, STATE_FLAGS } from "./states.js";
+import {
+  type ConnState,
+  STATE_ANY_CLOSE,
+  STATE_CONN_ABORT,
+  STATE_CONN_CLOSED,
+  STATE_DONE_WRITING,
+  STATE_FLAGS,
+} from "./states.js";
 
 /** What the machine asks of its connection. The machine's properties already show the new state in both calls. */
 export interface ClosePort {
@@ -79,9 +86,17 @@ export class CloseMachine {
     return (this.facts & STATE_FLAGS) !== 0;
   }
 
-  /** The peer has aborted: the stream ends with ECONNRESET. */
+  /** The peer has aborted. */
   get peerReset(): boolean {
     return (this.facts & STATE_CONN_ABORT) !== 0;
+  }
+
+  /**
+   * The stream ends with ECONNRESET. Not where the peer had ended it before it aborted: as over TCP, that end is what the
+   * reader gets, whatever became of the peer's own reading half; unless this side aborted as well, for what the peer did.
+   */
+  get endsInReset(): boolean {
+    return this.peerReset && ((this.facts & STATE_DONE_WRITING) === 0 || this.current === "PeerAbortWait");
   }
 
   /** The application ends its writing half. */

@@ -198,7 +198,7 @@ export class Connection implements TxPort, ClosePort {
   #deliverEnd(): void {
     this.#endDelivered = true;
     this.#reading = false;
-    this.#owner.ended(this.#machine.peerReset);
+    this.#owner.ended(this.#machine.endsInReset);
   }
 
   /** `length` bytes of the ring have been copied out: gives them back to the sender. */

@@ -98,8 +98,7 @@ export class Tx {
     for (const chunk of chunks) bytes += chunk.length;
     this.#host.counters.wrote(bytes);
     if (this.#queue === undefined) {
-      const left = bytes - this.#fill(pending);
-      this.settle(this.#host.abi.txPublish(this.#conn));
+      const left = bytes - this.#send(pending);
       this.#host.expect();
       if (left === 0) return true;
       this.#host.counters.txFull++;
@@ -108,6 +107,20 @@ export class Tx {
     this.#queue ??= [];
     this.#queue.push(pending);
     return false;
+  }
+
+  /**
+   * Sends what fits of `pending`; bytes sent. A publish empties a private send ring as far as the peer's takes it, so there
+   * is space again, of which nobody will tell: the peer says what it has read to those it knows to be blocked.
+   */
+  #send(pending: PendingWrite): number {
+    const { abi } = this.#host;
+    let sent = 0;
+    do {
+      sent += this.#fill(pending);
+      this.settle(abi.txPublish(this.#conn));
+    } while (pending.index < pending.chunks.length && abi.txRun(this.#conn, 1) > 0);
+    return sent;
   }
 
   /** Copies what fits of `pending` into the send ring, unpublished; bytes copied. */
@@ -137,8 +150,7 @@ export class Tx {
     const { abi } = this.#host;
     let pending = this.#queue?.[0];
     while (pending !== undefined) {
-      this.queuedBytes -= this.#fill(pending);
-      this.settle(abi.txPublish(this.#conn));
+      this.queuedBytes -= this.#send(pending);
       if (pending.index < pending.chunks.length || this.#queue?.[0] !== pending) return;
       if (this.#queue.length > 1) this.#queue.shift();
       else this.#queue = undefined;

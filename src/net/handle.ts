@@ -5,7 +5,6 @@
  * stay the engine's own. Reads stay in JavaScript (`onread`) until something native asks for a StreamBase (http, tls, http2);
  * from then on they go through readBuffer. What keeps the process alive is handle-life.ts's.
  */
-import { STATE_CONN_ABORT, STATE_DONE_WRITING } from "../../assembly/shared/codes.js";
 import { type Connection, type ConnectionOwner, SWALLOW } from "../conn/connection.js";
 import type { ConnectionHost } from "../conn/host.js";
 import { UV_EBADF, UV_ECANCELED, UV_ECONNRESET, UV_EOF } from "../uv.js";
@@ -82,6 +81,8 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
     #native = false;
     #bytesRead = 0;
     #bytesWritten = 0;
+    /** Completions of native writes whose bytes are in the ring. */
+    #written: ((status: number) => void)[] | undefined;
 
     // ---- what the connection tells
 
@@ -91,11 +92,8 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       else this.scope.runInAsyncScope(this.#read, this, length);
     }
 
-    ended(aborted: boolean): void {
+    ended(reset: boolean): void {
       this.updateRef();
-      // As TCP: who was told of the end before has it, whatever the peer does with its own reading half after that.
-      const both = STATE_DONE_WRITING | STATE_CONN_ABORT;
-      const reset = aborted && (host.abi.connPeerState(this.connection.place.conn) & both) !== both;
       this.scope.runInAsyncScope(() => {
         if (reset) this.#fail(UV_ECONNRESET);
         else if (this.#native) this.emitEOF();
@@ -121,6 +119,9 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       if (this.#native) {
         for (let left = length; left > 0 && this.connection.reading && !this.closing; left -= NATIVE_READ) {
           const piece = Math.min(left, NATIVE_READ);
+          // As TCP: an answer is written before the next question is read. An http parser that waits for it refuses to read.
+          this.#finishWritten();
+          if (!this.connection.reading || this.closing) return;
           const target = this.#take(piece);
           this.readBuffer(target.length === piece ? target : target.subarray(takenAt, takenAt + piece));
         }
@@ -314,25 +315,35 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       let bytes = 0;
       for (const chunk of chunks) bytes += chunk.length;
       this.#bytesWritten += bytes;
-      const finish = (status: number): void => this.finishWrite(request, status);
-      if (verdict === SWALLOW) {
-        setImmediate(finish, 0);
-        return 0;
-      }
       this.pend(1);
       const done = (status: number): void => {
         this.pend(-1);
-        finish(status);
+        this.finishWrite(request, status);
       };
-      if (this.connection.tx.write(chunks, done)) setImmediate(done, 0);
+      if (verdict === SWALLOW || this.connection.tx.write(chunks, done)) {
+        if (this.#written === undefined) setImmediate(() => this.#finishWritten());
+        this.#written ??= [];
+        this.#written.push(done);
+      }
       return 0;
+    }
+
+    /**
+     * Completes what native writers have written by now: never inside onwrite, whose caller does not know its request yet.
+     * What they write in answer to that is left for another time, or one long write would hold the loop.
+     */
+    #finishWritten(): void {
+      const written = this.#written;
+      this.#written = undefined;
+      if (written !== undefined) for (const done of written) done(0);
     }
 
     #shut(finish: (status: number) => void): number {
       if (this.closing) return UV_EBADF;
       this.pend(1);
-      // Not before the caller has returned: `net` attaches to the request first.
-      setImmediate(() => {
+      // Not before the caller has returned: `net` attaches to the request first. But, as over TCP, before the peer is heard
+      // again: whoever lets go once its end is told does not want to know that the peer let go as well.
+      process.nextTick(() => {
         const done = (status: number): void => {
           this.pend(-1);
           this.scope.runInAsyncScope(finish, undefined, status);

@@ -83,6 +83,23 @@ close("an abort by the peer leaves the ring to the reader until it closes", () =
   }
 });
 
+close("an abort behind the peer's end is no reset to who reads, unless this side aborted for it", () => {
+  for (const [flags, aborts, reset] of [
+    [[STATE_CONN_ABORT], false, true],
+    [[STATE_DONE_WRITING, STATE_CONN_ABORT], false, false],
+    [[STATE_DONE_WRITING | STATE_CONN_ABORT], false, false],
+    [[STATE_DONE_WRITING, STATE_CONN_CLOSED], false, false],
+    [[STATE_DONE_WRITING, STATE_CONN_ABORT], true, true],
+  ] as const) {
+    const { machine } = watched();
+    for (const flag of flags) {
+      if (flag === STATE_CONN_ABORT && aborts) machine.abort();
+      machine.peerFlags(flag);
+    }
+    assert.is(machine.endsInReset, reset, `${flags} ${aborts}`);
+  }
+});
+
 close("the peer of an end that aborts with unread data is told to let go", () => {
   const { machine, log } = watched();
   machine.peerFlags(STATE_CONN_ABORT);
