@@ -116,12 +116,14 @@ export class Connection implements TxPort, ClosePort {
   /**
    * Whether a write may go on: 0 yes; SWALLOW when its bytes go nowhere; else a negative errno of libuv.
    *
-   * As TCP: what is written after the peer's close is taken once and answered by a reset, so the next write fails.
+   * As TCP: what is written after the peer's close is taken once and answered by a reset, so the next write fails. A reset that no
+   * read has told of is told by the write.
    */
   admit(): number {
     const machine = this.#machine;
     if (machine.canSend) return 0;
-    if (machine.writingShut || machine.peerReset || this.#lateWrite) return UV_EPIPE;
+    if (machine.writingShut || this.#lateWrite) return UV_EPIPE;
+    if (machine.peerReset) return machine.endsInReset && !this.#endDelivered ? UV_ECONNRESET : UV_EPIPE;
     this.#lateWrite = true;
     return SWALLOW;
   }

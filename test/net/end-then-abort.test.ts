@@ -35,6 +35,21 @@ for (const carrier of TRANSPORTS) {
     await close();
   });
 
+  test(`a reset that no read has told of is told by the next write · ${carrier.name}`, async () => {
+    const { client, accepted, close } = await connectPair(carrier, { server: { pauseOnConnect: true } });
+    const seen = journal(accepted);
+    client.resetAndDestroy();
+    await happens(client, "close");
+    await until(() => (accepted.smc?.state ?? "Closed") !== "Active", "the reset to come");
+    accepted.write("into the void");
+    await seen.closed();
+    assert.equal(
+      [seen.events, seen.error?.["code"], seen.error?.["syscall"]],
+      [["error", "close(true)"], "ECONNRESET", "write"],
+    );
+    await close();
+  });
+
   test(`who lets go once its end is told does not hear of the abort · ${carrier.name}`, async () => {
     const { client, accepted, close } = await connectPair(carrier, { server: { pauseOnConnect: true } });
     const seen = journal(client);
