@@ -1,8 +1,8 @@
 /**
  * The process in which one side of a bench runs: answers the calls that come by its IPC channel, and ends with it.
  *
- * Owns the choice of the thread. A side runs in the main thread, as applications do; but a ring blocks, which a main thread
- * may not, so its side is a Worker of this process and the messages are passed on.
+ * Owns the choice of the thread. A side runs in the main thread, as applications do; but a ring blocks, and would keep
+ * the calls waiting, so its side is a Worker of this process and the messages are passed on.
  */
 import { Worker } from "node:worker_threads";
 import { type CallMessage, type FailureMessage, makeSide, type ReplyMessage, type SideSetup } from "./side.js";

@@ -11,6 +11,8 @@ import { Contacts } from "./device/contact.js";
 import type { ContactHost } from "./device/meeting.js";
 import { Probes } from "./device/probe.js";
 import { ShmDevice } from "./device/shm.js";
+import { closeDescriptor } from "./host/libc.js";
+import { createMemfd, pageSize } from "./host/memfd.js";
 import { type Credentials, isAbandoned } from "./host/unix-socket.js";
 import type { Endpoint } from "./rendezvous/address.js";
 import { ListenerDirectory } from "./rendezvous/directory.js";
@@ -58,8 +60,20 @@ function trustOf({ shmUids, shmGids }: SmcOptions): (peer: Credentials) => boole
   return ({ uid, gid }) => uid !== unknown && (uid === own || shmUids.includes(uid) || shmGids.includes(gid));
 }
 
+/** Why this kernel shares no memory, as containers' profiles may have it; undefined where it does. Tried out. */
+function memfdMissing(): string | undefined {
+  try {
+    closeDescriptor(createMemfd("smcnet-probe", pageSize()));
+    return undefined;
+  } catch (error) {
+    return `no sealed memory to share: ${(error as Error).message}`;
+  }
+}
+
 /** The way to other processes, or why there is none. */
 export function openNeighbours({ options, ...stack }: NeighboursHost): Neighbours | { readonly reason: string } {
+  const reason = memfdMissing();
+  if (reason !== undefined) return { reason };
   const directory = openRuntimeDirectory({ path: options.runtimeDir, gids: [...options.shmGids] });
   if ("reason" in directory) return directory;
   const host: ContactHost = {

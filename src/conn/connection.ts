@@ -11,6 +11,7 @@ import {
   STATE_CONN_ABORT,
   STATE_CONN_CLOSED,
 } from "../../assembly/shared/codes.js";
+import { CONN_LOCAL_SIZE } from "../../assembly/shared/layout.js";
 import { UV_ECANCELED, UV_ECONNRESET, UV_EPIPE } from "../uv.js";
 import { CloseMachine, type ClosePort } from "./close.js";
 import type { CloseSend } from "./close-table.js";
@@ -186,6 +187,7 @@ export class Connection implements TxPort, ClosePort {
   #deliver(length: number): void {
     const { abi } = this.#host;
     const { conn } = this.place;
+    if (length === abi.connPeek(conn, CONN_LOCAL_SIZE)) this.#host.counters.rxFull++;
     try {
       this.#owner.readable(length);
     } finally {

@@ -11,6 +11,7 @@ import {
   STATE_CONN_CLOSED,
   STATE_DONE_WRITING,
 } from "../../assembly/shared/codes.js";
+import { CONN_PEER_SIZE, CONN_SND_SIZE } from "../../assembly/shared/layout.js";
 import type { ConnectionHost } from "./host.js";
 import type { ConnectionPeer } from "./terms.js";
 
@@ -96,12 +97,16 @@ export class Tx {
     const pending: PendingWrite = { chunks, done, index: 0, offset: 0 };
     let bytes = 0;
     for (const chunk of chunks) bytes += chunk.length;
-    this.#host.counters.wrote(bytes);
+    const { abi, counters } = this.#host;
+    counters.wrote(bytes);
+    if (bytes > abi.connPeek(this.#conn, CONN_SND_SIZE)) counters.txTooSmall++;
+    if (bytes > abi.connPeek(this.#conn, CONN_PEER_SIZE)) counters.txTooSmallAtPeer++;
     if (this.#queue === undefined) {
       const left = bytes - this.#send(pending);
       this.#host.expect();
+      if (left > 0 || abi.txUnsent(this.#conn) > 0) counters.txFullAtPeer++;
       if (left === 0) return true;
-      this.#host.counters.txFull++;
+      counters.txFull++;
       this.queuedBytes += left;
     } else this.queuedBytes += bytes;
     this.#queue ??= [];

@@ -4,6 +4,7 @@
  * Owns the unix socket that this stack answers on, and the sockets whose contact has not come or came too early. Who it is, and
  * what it brings, is checked before anything is entered. Does not know why somebody comes.
  */
+import { chmodSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { LAYOUT_VERSION } from "../../assembly/shared/layout.js";
 import { closeDescriptor } from "../host/libc.js";
@@ -19,6 +20,12 @@ import {
 } from "../wire/contact.js";
 import { type ContactHost, sendMeeting } from "./meeting.js";
 import { type Pairs, Refusal } from "./pairs.js";
+
+/**
+ * Whoever may not write to a socket cannot connect to it, and a usual umask takes that from the group. The directory says who
+ * gets as far as this: nobody but the user, or a group that shares it.
+ */
+const SOCKET_MODE = 0o660;
 
 /** Sockets that have not said yet what they want; the oldest makes room for one more. */
 const MOST_SILENT = 64;
@@ -57,6 +64,7 @@ export class Answering {
     server.listen({ path, exclusive: true });
     server.unref();
     this.#server = server;
+    if (server.listening) chmodSync(path, SOCKET_MODE);
     return server.listening;
   }
 

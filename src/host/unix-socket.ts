@@ -18,6 +18,7 @@
 import { closeSync, constants as files, openSync } from "node:fs";
 import { constants } from "node:os";
 import { SmcError } from "../errors.js";
+import { debug } from "../trace.js";
 import { addressOf, closeDescriptor, fcntl, lastErrno, libcFunction, systemError, uninterrupted } from "./libc.js";
 import {
   AF_UNIX,
@@ -116,7 +117,8 @@ const poll = libcFunction<(descriptors: Uint8Array, count: number, timeoutMs: nu
  * Errors:  SmcError EINVAL for a path that is none; SmcError where the system grants no socket.
  */
 export function connectUnix(path: string): number | undefined {
-  const { descriptor } = tryConnect(path);
+  const { descriptor, errno } = tryConnect(path);
+  if (descriptor === undefined) debug("no connection to %s: errno %d", path, errno);
   return descriptor;
 }
 

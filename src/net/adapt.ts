@@ -18,3 +18,8 @@ function resetAndDestroy(this: Socket & { _reset(): void; _handle: unknown }): S
 export function adaptSocket(socket: object): void {
   Object.defineProperty(socket, "resetAndDestroy", { value: resetAndDestroy, configurable: true, writable: true });
 }
+
+/** A socket that is about to be used again, on a handle of whatever class. */
+export function restoreSocket(socket: object): void {
+  Reflect.deleteProperty(socket, "resetAndDestroy");
+}

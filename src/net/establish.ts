@@ -84,22 +84,31 @@ export class Establishment {
     stack.counters.rxBuffers[sizeBin(bytes)]!++;
     stack.counters.rxInUse += bytes;
     if (local.sizeClass < sizeClassFor(this.#options.rmem)) stack.counters.rxDowngraded++;
+    if (!this.#takeSndbuf()) return DIAGNOSIS.MEM.code;
     return { token: local.token, dmbeSize: local.sizeClass, linkId: group.id, firstContact };
   }
 
-  /** Attaches the peer's buffer and, in copy mode, a private send buffer. */
+  /**
+   * In copy mode, a private send buffer. With this side's own: once the client has confirmed, it takes SMC for agreed, and a
+   * server that found no memory then could not decline any more.
+   */
+  #takeSndbuf(): boolean {
+    const { lo, counters } = this.#stack;
+    if (!this.#options.loCopy) return true;
+    // Nobody else sees a private send buffer: it lies in the arena whatever the device.
+    const snd = lo.register(this.#slot, this.#options.wmem);
+    if (snd === undefined) return false;
+    this.#sndDmb = snd.index;
+    if (snd.sizeClass < sizeClassFor(this.#options.wmem)) counters.txDowngraded++;
+    return true;
+  }
+
+  /** Attaches the peer's buffer. */
   attach(token: bigint): boolean {
-    const { abi, lo, slot, counters } = this.#stack;
+    const { abi, slot, counters } = this.#stack;
     const peerDmb = this.#path?.attach(token);
     if (peerDmb === undefined) return false;
     this.#peerDmb = peerDmb;
-    if (this.#options.loCopy) {
-      // Nobody else sees a private send buffer: it lies in the arena whatever the device.
-      const snd = lo.register(this.#slot, this.#options.wmem);
-      if (snd === undefined) return false;
-      this.#sndDmb = snd.index;
-      if (snd.sizeClass < sizeClassFor(this.#options.wmem)) counters.txDowngraded++;
-    }
     const { box } = this.#path!.peerOf(peerDmb);
     if (abi.connAttach(slot, this.#conn, peerDmb, this.#sndDmb, box) !== 0) return false;
     const bytes = abi.dmbLength(this.#sndDmb >= 0 ? this.#sndDmb : peerDmb);

@@ -162,6 +162,7 @@ export function defineHandleLife(engine: EngineBinding, host: ConnectionHost): n
     }
 
     setNoDelay(on: boolean): number {
+      if (on) host.counters.nodelay++;
       return this.tcp.setNoDelay(on);
     }
 

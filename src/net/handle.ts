@@ -130,6 +130,7 @@ export function defineSmcHandle(engine: EngineBinding, host: ConnectionHost): Sm
       const user = (this[OWNER] as Record<symbol, unknown> | undefined)?.[USER_BUFFER] as Uint8Array | null | undefined;
       if (user) {
         const wanted = Math.min(length, user.length);
+        if (wanted < length) host.counters.rxTooSmall++;
         this.#takeInto(user, 0, wanted);
         this.#bytesRead += wanted;
         this.#report(wanted);

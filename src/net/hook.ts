@@ -5,6 +5,7 @@
  */
 import { Socket } from "node:net";
 import type { SmcOptions } from "../config.js";
+import { restoreSocket } from "./adapt.js";
 import type { ConnectRequest, TcpHandle } from "./binding.js";
 import { connectHandle } from "./connect.js";
 import { noDevice, threadContext } from "./context.js";
@@ -13,18 +14,18 @@ import type { NegotiationContext } from "./negotiate.js";
 import { SocketSeat } from "./seat.js";
 import { showStatus } from "./status.js";
 
-/** The options of a socket until it is decided what carries it. */
-const UNDECIDED = Symbol("smcnet.undecided");
+/** The options of a hooked socket. */
+const OPTIONS = Symbol("smcnet.options");
 
-type InternalSocket = Socket & { _handle: TcpHandle | SmcHandle | null; [UNDECIDED]: SmcOptions | undefined };
+type InternalSocket = Socket & { _handle: TcpHandle | SmcHandle | null; [OPTIONS]: SmcOptions };
 
 /** Whether a socket has hooks of its own. */
-export const isHookedSocket = (socket: Socket): boolean => UNDECIDED in socket;
+export const isHookedSocket = (socket: Socket): boolean => OPTIONS in socket;
 
 /**
- * `connect` of a hooked handle, and `_handle` of a hooked socket: the same functions for all of a thread, and they stay where
- * SMC carries the socket. With functions of its own, or with a property taken away, an object has a shape of its own:
- * slower, and several times as large.
+ * `connect` of a hooked handle, and `_handle` of a hooked socket: the same functions for all of a thread, and they stay,
+ * whatever carries the socket: once it is closed it may be used again. With functions of its own, or with a property taken
+ * away, an object has a shape of its own: slower, and several times as large.
  */
 function makeHandleHook(context: NegotiationContext): PropertyDescriptor {
   const { TCP, owner } = context.engine;
@@ -33,26 +34,18 @@ function makeHandleHook(context: NegotiationContext): PropertyDescriptor {
     value(this: TcpHandle, request: ConnectRequest, address: string, port: number): number {
       const native = Reflect.get(Object.getPrototypeOf(this) as TcpHandle, name) as TcpHandle["connect"];
       const socket = this[owner] as InternalSocket;
-      const seat = new SocketSeat(context.engine, socket, this, unhook);
+      const seat = new SocketSeat(context.engine, socket, this);
       const connect = (): number => native.call(this, request, address, port);
-      const plain = (): number => {
-        const { oncomplete } = request;
-        request.oncomplete = function (status, ...rest) {
-          if (status === 0) unhook(socket);
-          oncomplete.call(this, status, ...rest);
-        };
-        return connect();
-      };
       const server = { address, port };
       return connectHandle({
         context,
         seat,
         handle: this,
-        options: socket[UNDECIDED]!,
+        options: socket[OPTIONS],
         request,
         server,
         connect,
-        plain,
+        plain: connect,
       });
     },
   });
@@ -67,9 +60,11 @@ function makeHandleHook(context: NegotiationContext): PropertyDescriptor {
     },
     set(this: InternalSocket, handle: TcpHandle | SmcHandle | null): void {
       inherited.set?.call(this, handle);
-      if (this[UNDECIDED] === undefined || handle === null) return;
-      if (handle instanceof TCP) Object.defineProperties(handle, connectHooks);
-      else this[UNDECIDED] = undefined;
+      if (!(handle instanceof TCP)) return;
+      Object.defineProperties(handle, connectHooks);
+      // A new handle: what carried the socket before, if it was used before, is over.
+      restoreSocket(this);
+      showStatus(this, context.noPeer);
     },
   };
 }
@@ -87,12 +82,6 @@ export function hookSocket(socket: Socket, options: SmcOptions): void {
   // `net` makes the handle in connect(), and another one for each further address (kReinitializeHandle): both assign
   // `_handle`, whose accessor on the prototype is shadowed.
   handleHook ??= makeHandleHook(ready);
-  Object.defineProperty(socket, UNDECIDED, { value: options, configurable: true, writable: true, enumerable: false });
+  Object.defineProperty(socket, OPTIONS, { value: options, configurable: true, enumerable: false });
   Object.defineProperty(socket, "_handle", handleHook);
-}
-
-/** The socket goes on as TCP: nothing of ours stays on it but its status. */
-function unhook(socket: Socket): void {
-  Reflect.deleteProperty(socket, UNDECIDED);
-  Reflect.deleteProperty(socket, "_handle");
 }

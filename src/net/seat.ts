@@ -39,14 +39,11 @@ export class SocketSeat implements Seat {
   readonly socket: InternalSocket;
   readonly #engine: EngineBinding;
   readonly #onread: TcpHandle["onread"];
-  readonly #unhook: ((socket: Socket) => void) | undefined;
 
-  /** Takes: unhook, what to do once TCP carries the socket. */
-  constructor(engine: EngineBinding, socket: Socket, handle: TcpHandle, unhook?: (socket: Socket) => void) {
+  constructor(engine: EngineBinding, socket: Socket, handle: TcpHandle) {
     this.#engine = engine;
     this.socket = socket as InternalSocket;
     this.#onread = handle.onread;
-    this.#unhook = unhook;
   }
 
   get ownBuffer(): Uint8Array | undefined {
@@ -66,7 +63,6 @@ export class SocketSeat implements Seat {
   }
 
   goOn(handle: TcpHandle, rest: Uint8Array, late: LateFilter | undefined): number {
-    this.#unhook?.(this.socket);
     giveBack(this.#engine, this.socket, handle, rest);
     if (late !== undefined) filterLate(this.#engine, this.socket, handle, late);
     return 0;

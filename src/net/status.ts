@@ -88,3 +88,9 @@ export function showStatus(socket: object, carrier: Carrier): void {
   Object.defineProperty(socket, CARRIER, { value: carrier, configurable: true, writable: true, enumerable: false });
   Object.defineProperty(socket, "smc", STATUS);
 }
+
+/** A socket that is about to be used again: what carried it before is over. */
+export function forgetStatus(socket: object): void {
+  Reflect.deleteProperty(socket, CARRIER);
+  Reflect.deleteProperty(socket, "smc");
+}

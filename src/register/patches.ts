@@ -9,13 +9,14 @@
  * servers with pauseOnConnect.
  */
 import { Server, Socket } from "node:net";
+import { restoreSocket } from "../net/adapt.js";
 import { type ConnectRequest, type EngineBinding, engineBinding, TCP_SOCKET, type TcpHandle } from "../net/binding.js";
 import { connectHandle } from "../net/connect.js";
 import { threadContext } from "../net/context.js";
 import { isHookedSocket } from "../net/hook.js";
 import { isWrapped, parentOf, SocketSeat, TlsSeat } from "../net/seat.js";
 import { hookListening, isHooked } from "../net/server.js";
-import { defaultStatus, type SmcStatus } from "../net/status.js";
+import { defaultStatus, forgetStatus, type SmcStatus } from "../net/status.js";
 import type { Addition, Patch } from "./patch.js";
 
 type InternalSocket = Socket & { _handle: object | null };
@@ -33,6 +34,8 @@ function connectPatch(engine: EngineBinding, name: "connect" | "connect6"): Patc
       if (top === null || isWrapped(top)) return connect();
       const context = threadContext().ready();
       if ("reason" in context) return connect();
+      restoreSocket(socket);
+      forgetStatus(socket);
       const common = { context, options: threadContext().options, request, server: { address, port }, plain: connect };
       if (top === this) {
         const seat = new SocketSeat(engine, socket, this);

@@ -37,7 +37,7 @@ const WANTED = {
 } as const;
 
 export interface RingOptions {
-  /** Microseconds `wait` spins before it sleeps; main threads only spin. Default about 20; 0 on one CPU or with `busyPoll` 0. */
+  /** Microseconds `wait` spins before it sleeps; a main thread only spins for a thread of its process. Default about 20; 0 on one CPU or with `busyPoll` 0. */
   readonly spinUs?: number;
 }
 
@@ -233,7 +233,8 @@ class Ring {
   /**
    * Waits until there is something to read, room to write, or the end: spins, then blocks the thread.
    *
-   * Takes:   timeoutMs; Infinity for no limit. A main thread may not block and spins for the whole time.
+   * Takes:   timeoutMs; Infinity for no limit. A main thread may not block on shared memory: for a thread of
+   *          its own process it spins the whole time, for another process it sleeps.
    *          For what: a writer that leaves incoming bytes unread asks for "room", else they end every wait at once.
    * Returns: false when the time ran out.
    */

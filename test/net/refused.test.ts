@@ -2,6 +2,8 @@
  * Kernels that refuse what the shm device needs, as seccomp profiles of containers do: who cannot share memory is carried by
  * TCP, with every byte right, and threads of such a process go on by SMC.
  */
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { shmMissing } from "../support/missing.js";
@@ -73,5 +75,14 @@ for (const [call, [to, from]] of Object.entries(CARRIED) as [Refusable, readonly
     assert.equal(await refused.ask("leftovers"), { ...NOTHING_LEFT, sockets: 3 });
   });
 }
+
+run("memfd_create is refused: the device is absent, and chk says why", ({ guests }) => {
+  const cli = fileURLToPath(import.meta.resolve("smcnet").replace(/index\.mjs$/, "cli.mjs"));
+  const { stdout } = spawnSync(process.execPath, [`--import=${PRELOAD}`, cli, "chk"], {
+    encoding: "utf8",
+    env: { ...process.env, SMC_TEST_REFUSE: "memfd_create", SMC_RUNTIME_DIR: guests.directory },
+  });
+  assert.match(stdout, /shm.*no sealed memory to share: .*memfd_create failed with EPERM/);
+});
 
 test.run();

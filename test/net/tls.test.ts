@@ -144,6 +144,28 @@ for (const [carrier, connect] of Object.entries(CARRIERS)) {
     await shut(server);
   });
 
+  test(`a server that closes all its connections does not reset those whose clients let go · ${carrier}`, async () => {
+    const { server, port } = await attached(
+      https.createServer(SERVER, (request, response) => void request.pipe(response)),
+    );
+    const errors: unknown[] = [];
+    for (let i = 0; i < 10; i++) {
+      const under = connect(port);
+      const secured = await secure(under);
+      const request = http.request({ createConnection: () => secured, method: "POST", path: "/" });
+      for (const emitter of [under, secured, request])
+        emitter.on("error", (error: Error) => errors.push(error.message));
+      request.end(Buffer.alloc(150_000));
+      const [response] = (await happens(request, "response")) as [http.IncomingMessage];
+      response.resume();
+      await happens(response, "end");
+      (server as https.Server).closeAllConnections();
+      await closed(under);
+    }
+    assert.equal(errors, []);
+    await shut(server);
+  });
+
   test(`http2 streams side by side on one connection · ${carrier}`, async () => {
     const { server, port, modes } = await attached(http2.createServer() as unknown as Server & http2.Http2Server);
     server.on("stream", (stream: http2.ServerHttp2Stream) => {

@@ -93,10 +93,10 @@ when(
 );
 
 /** Runs `body` with the runtime directory open to GROUP, whose members make in it what the others may use. */
-async function sharing(guests: Guests, body: () => Promise<void>): Promise<void> {
+async function sharing(guests: Guests, body: () => Promise<void>, umask = 0o007): Promise<void> {
   chownSync(guests.directory, 0, GROUP);
   chmodSync(guests.directory, 0o2770);
-  const before = process.umask(0o007);
+  const before = process.umask(umask);
   try {
     await body();
   } finally {
@@ -121,8 +121,24 @@ when(
 );
 
 when(
+  noShm ?? notRoot ?? entryMissing(...AS_STRANGER),
+  "the same with the usual umask, which lets the group read alone: shm",
+  async (guests) => {
+    const meet = async (): Promise<void> => {
+      process.env["SMC_SHM_GIDS"] = String(GROUP);
+      const [one, other] = [
+        guests.add("one", place(guests, ...AS_STRANGER)),
+        guests.add("other", place(guests, ...AS_ANOTHER)),
+      ];
+      assert.equal(await carriers(one, other), ["shm"]);
+    };
+    await sharing(guests, meet, 0o022);
+  },
+);
+
+when(
   noShm ?? notRoot ?? entryMissing(...AS_STRANGER, ...INSIDE),
-  "the same, one of them where the other's user is unknown: TCP with every byte right, whatever its lists say",
+  "members of the group, one of them where the other's user is unknown: TCP with every byte right, whatever its lists say",
   async (guests) => {
     await sharing(guests, async () => {
       process.env["SMC_SHM_GIDS"] = String(GROUP);

@@ -1,7 +1,7 @@
 /**
  * The registry over a directory that others filled with rubbish: who lives is found, nothing throws, nothing waits.
  *
- * Seeded. Rounds are few in `npm test`; SMC_TEST_FUZZ sets their number. Skipped where libc is missing.
+ * Seeded. Rounds are few in `npm test`; SMC_TEST_FUZZ scales their number. Skipped where libc is missing.
  */
 import { execFileSync } from "node:child_process";
 import {
@@ -31,7 +31,7 @@ import { openRuntimeDirectory, type RuntimeDirectory } from "../../src/rendezvou
 import { libcMissing, testUnless } from "../support/missing.js";
 import { type Prng, prngFor } from "../support/prng.js";
 
-const ROUNDS = Number(process.env["SMC_TEST_FUZZ"] ?? 200);
+const ROUNDS = Math.ceil(200 * Number(process.env["SMC_TEST_FUZZ"] ?? 1));
 const SERVICE = { address: "127.0.0.1", port: 80 };
 const ME = "a".repeat(32);
 
