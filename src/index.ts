@@ -12,7 +12,7 @@ import { Counters } from "./diag/counters.js";
 import type { DeviceRecord, SocketRecord } from "./diag/records.js";
 import { socketRecords } from "./diag/snapshot.js";
 import { threadContext } from "./net/context.js";
-import { hookSocket } from "./net/hook.js";
+import { hookHandles, hookSocket } from "./net/hook.js";
 import { hookServer, isHooked } from "./net/server.js";
 import type { SmcStatus } from "./net/status.js";
 import type { PolicyHook } from "./policy.js";
@@ -46,6 +46,8 @@ export class Socket extends net.Socket {
     hookSocket(this, merged(options?.smc));
   }
 }
+
+hookHandles(Socket.prototype);
 
 /** A net.Server that accepts SMC. */
 export class Server extends net.Server {
