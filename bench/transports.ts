@@ -51,10 +51,14 @@ const plain: SocketTransport = {
   check: () => {},
 };
 
+/** With more connections than this under way, some find no room to announce themselves, and go on as TCP: that is the measurement. */
+const ALL_ANNOUNCED = 512;
+
 /** Sockets of node:net; with the preload they are carried by what the parameters promise. */
 function unmodified(setup: Pick<SideSetup, "transport" | "params" | "role">): SocketTransport {
-  if (!isPreloaded(setup)) return plain;
-  const mode = setup.params.fallback === "none" ? "SMCD" : "TCP";
+  const { fallback, connections = 1 } = setup.params;
+  if (!isPreloaded(setup) || (fallback === "none" && connections > ALL_ANNOUNCED)) return plain;
+  const mode = fallback === "none" ? "SMCD" : "TCP";
   return {
     ...plain,
     check(socket) {

@@ -34,7 +34,7 @@ import { ArenaRendezvous } from "./rendezvous/arena.js";
 
 /** Size class of the staging buffer where there is no plain alias: 64 KiB. */
 const STAGE_CLASS = 2;
-/** When dead threads are looked for after a connection, or the beginning, ms; once for many. A thread takes its time to end. */
+/** When dead threads are looked for after the end of a connection, ms; once for many. A thread takes its time to end. */
 const SWEEP_AFTER_MS = [250, 1000, 4000, 16_000];
 const ONE_BYTE = Buffer.alloc(1, 1);
 
@@ -112,10 +112,7 @@ export class Stack implements ConnectionHost {
         control: (bits) => this.#control(bits),
         yieldCpu: () => libc?.yieldCpu(),
         leaveCpu: () => libc?.leaveCpu(),
-        housekeeping: () => {
-          this.#trim();
-          this.#sweepLater();
-        },
+        housekeeping: () => this.#trim(),
       },
       counters: this.counters,
       policy,
@@ -139,7 +136,7 @@ export class Stack implements ConnectionHost {
       slot,
       reaped: () => this.#bereaved(),
     });
-    this.#sweepLater();
+    this.#reaper.sweep();
     process.on("exit", () => this.#farewell());
   }
 
@@ -315,7 +312,7 @@ export class Stack implements ConnectionHost {
     this.#reaper.reap(thread);
   }
 
-  /** Threads may have died of which nobody is told: looks for them soon, and some times more. */
+  /** A thread may have died of which nobody is told: looks for it soon, and some times more. Who is idle never wakes up for it. */
   #sweepLater(looks = 0): void {
     const delayMs = SWEEP_AFTER_MS[looks];
     // What is set already comes before it, but for a late look.
