@@ -136,13 +136,13 @@ export class Neighbours implements Neighbourhood {
 
   /**
    * Listeners of other processes. One connect asks twice, before it meets them and after, and many connects to one address
-   * follow each other: who was found is believed for a moment. Who was not is looked for again.
+   * follow each other: who was found is believed for a moment. Who was not is looked for again by the next connect.
    */
   #strangers(server: Endpoint): readonly Listener[] {
     const now = performance.now();
     const before = this.#lookedUp;
     const same = before === server || (before?.port === server.port && before.address === server.address);
-    if (same && this.#found.length > 0 && now < this.#foundUntil) return this.#found;
+    if (same && now < this.#foundUntil && (before === server || this.#found.length > 0)) return this.#found;
     const found: Listener[] = [];
     for (const entry of this.#listeners.find(server)) {
       const stranger = this.#stranger(entry);

@@ -21,5 +21,5 @@ export function adaptSocket(socket: object): void {
 
 /** A socket that is about to be used again, on a handle of whatever class. */
 export function restoreSocket(socket: object): void {
-  Reflect.deleteProperty(socket, "resetAndDestroy");
+  if (Object.hasOwn(socket, "resetAndDestroy")) Reflect.deleteProperty(socket, "resetAndDestroy");
 }

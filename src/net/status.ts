@@ -85,12 +85,17 @@ export function defaultStatus(
  * are not enumerable: the socket prints and clones as before.
  */
 export function showStatus(socket: object, carrier: Carrier): void {
+  if (Object.hasOwn(socket, CARRIER)) {
+    (socket as { [CARRIER]: Carrier })[CARRIER] = carrier;
+    return;
+  }
   Object.defineProperty(socket, CARRIER, { value: carrier, configurable: true, writable: true, enumerable: false });
   Object.defineProperty(socket, "smc", STATUS);
 }
 
 /** A socket that is about to be used again: what carried it before is over. */
 export function forgetStatus(socket: object): void {
+  if (!Object.hasOwn(socket, CARRIER)) return;
   Reflect.deleteProperty(socket, CARRIER);
   Reflect.deleteProperty(socket, "smc");
 }
