@@ -13,6 +13,7 @@ import { PairTable } from "../src/engine/pair-table.js";
 import { type Libc, loadLibc } from "../src/host/libc.js";
 import { Reaper } from "../src/reaper.js";
 import { Rig } from "./assembly/rig.js";
+import { libcMissing, testUnless } from "./support/missing.js";
 import { until } from "./support/watchdog.js";
 
 const loaded = loadLibc();
@@ -71,10 +72,7 @@ test.before.each(() => {
   scene = new Scene((loaded as { libc: Libc }).libc);
 });
 test.after.each(() => scene.close());
-const reaps = (what: string, run: () => Promise<void> | void): void => {
-  if ("reason" in loaded) test.skip(`${what}: ${loaded.reason}`);
-  else test(what, run);
-};
+const reaps = testUnless(libcMissing(), test);
 
 reaps("a sweep gives back what stacks held whose bell nobody hears, and nothing of others", () => {
   const { rig } = scene;

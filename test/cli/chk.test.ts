@@ -10,6 +10,7 @@ import { dirname, join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { loadLibc } from "../../src/host/libc.js";
+import { libcMissing, rootMissing, testUnless } from "../support/missing.js";
 import { within } from "../support/watchdog.js";
 
 const CLI = join(dirname(createRequire(import.meta.url).resolve("smcnet/package.json")), "dist", "cli.mjs");
@@ -68,7 +69,8 @@ const apart = (reason: string): RegExp =>
   );
 
 const libc = loadLibc();
-const [withLibc, asRoot] = ["reason" in libc ? test.skip : test, process.geteuid?.() === 0 ? test : test.skip];
+const withLibc = testUnless(libcMissing(), test);
+const asRoot = testUnless(rootMissing(), test);
 
 withLibc("where all is there, both devices are, and both live tests go over them", async ({ base }) => {
   const { code, stdout, stderr } = await chk({ SMC_RUNTIME_DIR: base });

@@ -15,6 +15,7 @@ import { type Libc, loadLibc } from "../../src/host/libc.js";
 import { drain } from "../../src/host/unix-socket.js";
 import { Rig } from "../assembly/rig.js";
 import { atEveryStep, interrupted } from "../support/interrupt.js";
+import { libcMissing, testUnless } from "../support/missing.js";
 
 const DMB = 131_072;
 const loaded = loadLibc();
@@ -98,10 +99,7 @@ test.before.each(() => {
   scene = new Scene((loaded as { libc: Libc }).libc);
 });
 test.after.each(() => scene.close());
-const grows = (what: string, run: () => void): void => {
-  if ("reason" in loaded) test.skip(`${what}: ${loaded.reason}`);
-  else test(what, run);
-};
+const grows = testUnless(libcMissing(), test);
 
 for (const [own, theirs] of [
   [64, 64],

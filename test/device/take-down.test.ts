@@ -19,6 +19,7 @@ import { createMemfd } from "../../src/host/memfd.js";
 import { Reaper } from "../../src/reaper.js";
 import { Rig } from "../assembly/rig.js";
 import { atEveryStep, killed, type Stepping } from "../support/interrupt.js";
+import { libcMissing, testUnless } from "../support/missing.js";
 
 const loaded = loadLibc();
 const BLOCKS = 16;
@@ -83,8 +84,7 @@ class Scene {
 
 const test = suite("taking down");
 const takes = (what: string, run: (libc: Libc) => void): void => {
-  if ("reason" in loaded) test.skip(`${what}: ${loaded.reason}`);
-  else test(what, () => run(loaded.libc));
+  testUnless(libcMissing(), test)(what, () => run((loaded as { libc: Libc }).libc));
 };
 
 /** Plays one kill at each step of `first`, then one at a step of its reaper; whoever reaps last leaves nothing. */

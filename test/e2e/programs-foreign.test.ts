@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { testUnless } from "../support/missing.js";
 import { happens, until, within } from "../support/watchdog.js";
 import { abandonAll, type Manner, Program } from "./program.js";
 import { bodyOf, type Seen, sha256 } from "./programs/seen.js";
@@ -31,11 +32,7 @@ const found = (command: string): string | undefined => {
 };
 
 function needs(command: string | undefined, what: string, name: string, body: (path: string) => Promise<void>): void {
-  if (command !== undefined) test(name, () => body(command));
-  else {
-    process.stdout.write(`skipped: ${name}: there is no ${what} here\n`);
-    test.skip(name);
-  }
+  testUnless(command === undefined ? `there is no ${what} here` : undefined, test)(name, () => body(command!));
 }
 
 function folder(): string {

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { testUnless } from "../support/missing.js";
 import { abandonAll, type Manner, Program } from "./program.js";
 import type { Certificates } from "./programs/https.js";
 import type { Seen } from "./programs/seen.js";
@@ -76,8 +77,8 @@ function certificate(folder: string, name: string): { key: string; cert: string 
 }
 
 const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
-if (!hasOpenssl) process.stdout.write("skipped: https: there is no openssl to make certificates with\n");
-(hasOpenssl ? test : test.skip)("https with client certificates: the same over SMC and over TCP", async () => {
+const certified = testUnless(hasOpenssl ? undefined : "no openssl to make certificates with", test);
+certified("https with client certificates: the same over SMC and over TCP", async () => {
   const folder = mkdtempSync(join(tmpdir(), "smcnet-certificates-"));
   try {
     const certificates: Certificates = { server: certificate(folder, "server"), client: certificate(folder, "client") };

@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { shmMissing } from "../support/missing.js";
+import { shmMissing, testUnless } from "../support/missing.js";
 import type { Call } from "./guest.child.js";
 import { type Guest, Guests } from "./guest.js";
 import { NOTHING_LEFT } from "./peer.js";
@@ -23,8 +23,7 @@ test.before.each((context) => {
 test.after.each(({ guests }) => guests.send());
 
 const missing = shmMissing();
-if (missing !== undefined) process.stdout.write(`skipped: refused: ${missing}\n`);
-const run = missing === undefined ? test : test.skip;
+const run = testUnless(missing, test);
 
 /** A guest whose kernel refuses a call. */
 function addRefused(guests: Guests, name: string, call: Refusable): Guest {

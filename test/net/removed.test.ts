@@ -9,7 +9,7 @@ import { rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { shmMissing } from "../support/missing.js";
+import { shmMissing, testUnless } from "../support/missing.js";
 import { type Container, containersMissing, Link } from "../support/namespaces.js";
 import { makeVolume } from "../support/volume.js";
 import { happens, until } from "../support/watchdog.js";
@@ -22,8 +22,7 @@ const CHILD = fileURLToPath(new URL("../net/removed.child.mjs", import.meta.url)
 
 const test = suite("a container that is removed");
 const missing = shmMissing() ?? containersMissing();
-if (missing !== undefined) process.stdout.write(`skipped: a container that is removed: ${missing}\n`);
-const run = missing === undefined ? test : test.skip;
+const run = testUnless(missing, test);
 
 /** A process in a container, and what it has told. */
 class Inmate {

@@ -9,6 +9,7 @@ import { CONN_PEER_RING, CONN_PEER_SIZE, CONN_SND, CONN_SND_SIZE } from "../../a
 import type { Connection } from "../../src/conn/connection.js";
 import * as smc from "../../src/index.js";
 import { threadContext } from "../../src/net/context.js";
+import { libcMissing, testUnless } from "../support/missing.js";
 import { connectPair } from "../support/pair.js";
 import { Sequence, Verifier } from "../support/sequence.js";
 import { transport } from "../support/transports.js";
@@ -99,7 +100,8 @@ function dirty(socket: Socket): number {
   return count;
 }
 
-const maybe = smc.options().ffi && smc.options().idleTrim ? test : test.skip;
+const { ffi, idleTrim } = smc.options();
+const maybe = testUnless(ffi && idleTrim ? libcMissing() : "FFI or the idle trim is switched off", test);
 for (const name of CARRIERS) {
   maybe(
     `the rings of a quiet connection are given back, those of a busy one and of unread bytes are not · ${name}`,

@@ -61,6 +61,7 @@ export function stageAll(name: string, scenarios: readonly Scenario[], placement
     return place;
   };
   const missing = new Map(placements.map((placement) => [placement, PLACEMENTS[placement].missing?.()]));
+  // One line for a placement, not one for each of its scenarios.
   for (const [placement, reason] of missing) {
     if (reason !== undefined) sayLeftOut(`${name} · ${placement}`, reason);
   }

@@ -9,7 +9,7 @@ import { chmodSync, chownSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { overflowId } from "../../src/rendezvous/runtime-directory.js";
-import { shmMissing } from "../support/missing.js";
+import { rootMissing, shmMissing, testUnless } from "../support/missing.js";
 import type { Container } from "../support/namespaces.js";
 import type { Call } from "./guest.child.js";
 import { type Guest, Guests } from "./guest.js";
@@ -31,11 +31,7 @@ test.before.each((context) => {
 test.after.each(({ guests }) => guests.send());
 
 function when(missing: string | undefined, name: string, body: (guests: Guests) => Promise<void>): void {
-  if (missing === undefined) test(name, ({ guests }) => body(guests));
-  else {
-    process.stdout.write(`skipped: ${name}: ${missing}\n`);
-    test.skip(name, () => undefined);
-  }
+  testUnless(missing, test)(name, ({ guests }) => body(guests));
 }
 
 /** Why nothing can be run that way here; undefined where it can. Tried out: the program must be readable to whoever runs. */
@@ -46,7 +42,7 @@ function entryMissing(...entry: string[]): string | undefined {
 }
 
 const noShm = shmMissing();
-const notRoot = process.geteuid?.() === 0 ? undefined : "only root can be somebody else";
+const notRoot = rootMissing();
 
 /** Where a guest lives that is started by `entry`. */
 const place = (guests: Guests, ...entry: string[]): Container => ({

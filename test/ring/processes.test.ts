@@ -7,7 +7,7 @@ import { readdirSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { shmMissing } from "../support/missing.js";
+import { shmMissing, testUnless } from "../support/missing.js";
 import { makeVolume } from "../support/volume.js";
 import { happens, until, WATCHDOG_MS } from "../support/watchdog.js";
 import type { RingProcessReport, RingProcessTask } from "./processes.child.js";
@@ -87,9 +87,7 @@ async function play(
   }
 }
 
-const missing = shmMissing();
-const run = missing === undefined ? test : test.skip;
-if (missing !== undefined) process.stdout.write(`skipped: rings between processes: ${missing}\n`);
+const run = testUnless(shmMissing(), test);
 
 for (const mode of ["nocopy", "copy"] as const) {
   for (const scenario of WAITS)
