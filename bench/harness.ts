@@ -18,6 +18,15 @@ export interface Case {
   readonly durationMs: number;
 }
 
+/** A case of unmodified programs, as `fallback` of Params says: over SMC, and as TCP because one side has no preload. */
+export function unmodified(subject: Omit<Case, "transports">): readonly Case[] {
+  return (["none", "server", "client"] as const).map((fallback) => ({
+    ...subject,
+    params: { ...subject.params, fallback },
+    transports: ["smcd", "tcp"],
+  }));
+}
+
 /** One value of one round. `params` says what differs from the case's. */
 export interface Reading {
   readonly metric: Metric;

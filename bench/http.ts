@@ -8,7 +8,7 @@
  */
 import * as http from "node:http";
 import { nowUs } from "./clock.js";
-import type { Case, Scenario, Subject } from "./harness.js";
+import { type Case, type Scenario, type Subject, unmodified } from "./harness.js";
 import { HttpConnection } from "./http-client.js";
 import { Pair } from "./pair.js";
 import { patternAt } from "./pattern.js";
@@ -30,16 +30,10 @@ function cases(quick: boolean): readonly Case[] {
       ...timing,
     }),
   );
-  const unmodified = (quick ? [1] : [1, 64]).flatMap((connections) =>
-    (["none", "server", "client"] as const).map(
-      (fallback): Case => ({
-        params: { bytes: BODY_BYTES, connections, fallback, cpus: 2 },
-        transports: ["smcd", "tcp"],
-        ...timing,
-      }),
-    ),
+  const preloaded = (quick ? [1] : [1, 64]).flatMap((connections) =>
+    unmodified({ params: { bytes: BODY_BYTES, connections, cpus: 2 }, ...timing }),
   );
-  return [...explicit, ...unmodified];
+  return [...explicit, ...preloaded];
 }
 
 interface ServerSide extends Operations {

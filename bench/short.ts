@@ -11,7 +11,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { type Footprint, footprint, growth } from "./footprint.js";
-import type { Case, Scenario, Subject } from "./harness.js";
+import { type Case, type Scenario, type Subject, unmodified } from "./harness.js";
 import { Pair } from "./pair.js";
 import type { Transport } from "./record.js";
 import { type VisitedSide, type VisitingSide, visitedSide, visitingSide } from "./short-sides.js";
@@ -33,16 +33,10 @@ function cases(quick: boolean): readonly Case[] {
       ...timing,
     }),
   );
-  const unmodified = (quick ? [128] : [128, 512, 1024, 2048]).flatMap((connections) =>
-    (["none", "server", "client"] as const).map(
-      (fallback): Case => ({
-        params: { bytes: REQUEST_BYTES, connections, fallback, cpus: 2 },
-        transports: ["smcd", "tcp"],
-        ...timing,
-      }),
-    ),
+  const preloaded = (quick ? [128] : [128, 512, 1024, 2048]).flatMap((connections) =>
+    unmodified({ params: { bytes: REQUEST_BYTES, connections, cpus: 2 }, ...timing }),
   );
-  return [...explicit, ...unmodified];
+  return [...explicit, ...preloaded];
 }
 
 class ShortSubject implements Subject {

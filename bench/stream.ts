@@ -8,7 +8,7 @@
  */
 import { receiverSide, senderSide } from "./flow.js";
 import { FlowSubject, receiveOf } from "./flow-subject.js";
-import type { Case, Scenario } from "./harness.js";
+import { type Case, type Scenario, unmodified } from "./harness.js";
 import type { Transport } from "./record.js";
 import type { Sides } from "./side.js";
 
@@ -22,14 +22,8 @@ function cases(quick: boolean): readonly Case[] {
     { params: { bytes, receive: "data", cpus: 2 }, transports: ["ring", ...SOCKETS, "messageport"], ...timing },
     { params: { bytes, receive: "onread", cpus: 2 }, transports: SOCKETS, ...timing },
   ]);
-  const unmodified = (["none", "server", "client"] as const).map(
-    (fallback): Case => ({
-      params: { bytes: 64 * KIB, receive: "data", fallback, cpus: 2 },
-      transports: ["smcd", "tcp"],
-      ...timing,
-    }),
-  );
-  return [...explicit, ...unmodified];
+  const preloaded = unmodified({ params: { bytes: 64 * KIB, receive: "data", cpus: 2 }, ...timing });
+  return [...explicit, ...preloaded];
 }
 
 export const scenario: Scenario = {

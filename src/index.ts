@@ -10,7 +10,7 @@ import { OPTIONS, readOptions, type SmcOptions } from "./config.js";
 import type { CountersSnapshot } from "./diag/counters.js";
 import { Counters } from "./diag/counters.js";
 import type { DeviceRecord, SocketRecord } from "./diag/records.js";
-import { socketRecords } from "./diag/snapshot.js";
+import { deviceRecords, socketRecords } from "./diag/snapshot.js";
 import { threadContext } from "./net/context.js";
 import { hookHandles, hookSocket } from "./net/hook.js";
 import { hookServer, isHooked } from "./net/server.js";
@@ -128,12 +128,7 @@ export function devices(): DeviceRecord[] {
       { name: "lo", reason: ready.reason },
       { name: "shm", reason: ready.reason },
     ];
-  const { stack } = ready;
-  const hex = (value: bigint): string => value.toString(16).padStart(16, "0");
-  const present = stack.devices.map(({ name, gid, gidExt, chid }): DeviceRecord => {
-    return { name, gid: hex(gid), gidExt: hex(gidExt), chid };
-  });
-  return stack.shmReason === undefined ? present : [...present, { name: "shm", reason: stack.shmReason }];
+  return deviceRecords(ready.stack);
 }
 
 /** The options in force in this thread. */

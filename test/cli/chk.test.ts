@@ -11,13 +11,14 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { loadLibc } from "../../src/host/libc.js";
 import { libcMissing, rootMissing, testUnless } from "../support/missing.js";
+import { PATIENCE } from "../support/patience.js";
 import { within } from "../support/watchdog.js";
 
 const CLI = join(dirname(createRequire(import.meta.url).resolve("smcnet/package.json")), "dist", "cli.mjs");
 /** The environment of this run without any option of smcnet; a busy machine must not make TCP of SMC. */
 const ENVIRONMENT = {
   ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^SMC(_|$)/.test(name))),
-  ...{ SMC_CONTACT: "1000", SMC_MATCH_TIMEOUT: "1000", SMC_CLAIM_WAIT: "1000", SMC_CLC_TIMEOUT: "2000" },
+  ...PATIENCE,
 };
 /** A user that owns nothing here. */
 const STRANGER = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"];

@@ -13,15 +13,13 @@ import { Worker } from "node:worker_threads";
 import * as Comlink from "comlink";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { PATIENCE } from "../support/patience.js";
 
 // The directory has to be there before smcnet reads the environment.
 const directory = mkdtempSync(join(tmpdir(), "smcnet-comlink-"));
 Object.assign(process.env, {
   SMC_RUNTIME_DIR: directory,
-  SMC_CONTACT: "1000",
-  SMC_CLC_TIMEOUT: "5000",
-  SMC_MATCH_TIMEOUT: "1000",
-  SMC_CLAIM_WAIT: "1000",
+  ...PATIENCE,
 });
 const smc = await import("../../src/index.js");
 const { endpoint } = await import("../../src/comlink/index.js");

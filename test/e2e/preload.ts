@@ -1,9 +1,9 @@
 /**
  * Runs unmodified programs with the preload, in processes of their own, and gives back what they print.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -66,34 +66,3 @@ export function start(
 
 /** Runs a program to its end. */
 export const run = (...args: Parameters<typeof start>): Promise<Said> => start(...args).ended;
-
-/** A CA, a server's and a client's certificate; undefined without openssl. Keys: names of files. */
-export function certificates():
-  | Readonly<Record<"ca" | "key" | "cert" | "clientKey" | "clientCert", string>>
-  | undefined {
-  const folder = mkdtempSync(join(tmpdir(), "smcnet-certificates-"));
-  const openssl = (...args: string[]): boolean => spawnSync("openssl", args, { cwd: folder }).status === 0;
-  const fresh = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-  const made =
-    openssl(
-      ...fresh,
-      "-keyout",
-      "key.pem",
-      "-out",
-      "cert.pem",
-      "-subj",
-      "/CN=localhost",
-      "-addext",
-      "subjectAltName=DNS:localhost,IP:127.0.0.1",
-    ) && openssl(...fresh, "-keyout", "client-key.pem", "-out", "client-cert.pem", "-subj", "/CN=client");
-  if (!made) return undefined;
-  const path = (name: string): string => join(folder, name);
-  readFileSync(path("cert.pem"));
-  return {
-    ca: path("cert.pem"),
-    key: path("key.pem"),
-    cert: path("cert.pem"),
-    clientKey: path("client-key.pem"),
-    clientCert: path("client-cert.pem"),
-  };
-}

@@ -8,6 +8,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { PATIENCE } from "../support/patience.js";
 import { WATCHDOG_MS, within } from "../support/watchdog.js";
 import type { Carriers, Ledger, Reply } from "./program.child.js";
 
@@ -19,14 +20,6 @@ const root = (() => {
 export const PRELOAD = join(root, "dist/register.cjs");
 const INDEX = join(root, "dist/index.cjs");
 const CHILD = fileURLToPath(new URL("../e2e/program.child.mjs", import.meta.url));
-
-/** A busy machine must not make a test of SMC a test of TCP. */
-const PATIENCE = {
-  SMC_CONTACT: "1000",
-  SMC_CLC_TIMEOUT: "5000",
-  SMC_MATCH_TIMEOUT: "1000",
-  SMC_CLAIM_WAIT: "1000",
-};
 
 /** How a program is started: with the preload, with it and SMC=off, without it. */
 export type Manner = "smc" | "off" | "plain";

@@ -1,16 +1,9 @@
-/**
- * Programs and libraries that know nothing of smcnet, with its preload: the same is seen over SMC as with SMC=off, by SHA-256,
- * and every socket was carried by what it should be.
- */
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { certificates } from "../support/certificates.js";
 import { testUnless } from "../support/missing.js";
 import { abandonAll, type Manner, Program } from "./program.js";
-import type { Certificates } from "./programs/https.js";
 import type { Seen } from "./programs/seen.js";
 
 const test = suite("programs");
@@ -66,26 +59,17 @@ for (const [server, client] of [
   });
 }
 
-/** A key and a certificate signed by itself, PEM. */
-function certificate(folder: string, name: string): { key: string; cert: string } {
-  const [key, cert] = [join(folder, `${name}.key`), join(folder, `${name}.pem`)];
-  const made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-  const named = ["-subj", `/CN=${name}`, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert];
-  const { status, stderr } = spawnSync("openssl", [...made, ...named], { encoding: "utf8" });
-  if (status !== 0) throw new Error(`openssl: ${stderr}`);
-  return { key: readFileSync(key, "utf8"), cert: readFileSync(cert, "utf8") };
-}
-
-const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
-const certified = testUnless(hasOpenssl ? undefined : "no openssl to make certificates with", test);
-certified("https with client certificates: the same over SMC and over TCP", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "smcnet-certificates-"));
-  try {
-    const certificates: Certificates = { server: certificate(folder, "server"), client: certificate(folder, "client") };
-    await compare("https", certificates);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-});
+const pems = certificates();
+testUnless(pems === undefined ? "no openssl to make certificates with" : undefined, test)(
+  "https with client certificates: the same over SMC and over TCP",
+  async () => {
+    const { key, cert, clientKey, clientCert } = pems!;
+    const text = (path: string): string => readFileSync(path, "utf8");
+    await compare("https", {
+      server: { key: text(key), cert: text(cert) },
+      client: { key: text(clientKey), cert: text(clientCert) },
+    });
+  },
+);
 
 test.run();

@@ -4,8 +4,9 @@
  */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { certificates } from "../support/certificates.js";
 import { testUnless } from "../support/missing.js";
-import { CORE, certificates, PRELOAD, run, start } from "./preload.js";
+import { CORE, PRELOAD, run, start } from "./preload.js";
 
 const test = suite("e2e/register");
 const pems = certificates();
@@ -75,7 +76,14 @@ const ask = {
 const CERTIFIED = ["https", "http2", "tls"];
 
 for (const kind of ["http", "fetch", "h2c", ...CERTIFIED]) {
-  const args = [kind, pems?.ca ?? "", pems?.key ?? "", pems?.cert ?? "", pems?.clientKey ?? "", pems?.clientCert ?? ""];
+  const args = [
+    kind,
+    pems?.cert ?? "",
+    pems?.key ?? "",
+    pems?.cert ?? "",
+    pems?.clientKey ?? "",
+    pems?.clientCert ?? "",
+  ];
   const missing = pems === undefined && CERTIFIED.includes(kind) ? "no openssl to make certificates with" : undefined;
   const define = testUnless(missing, test);
   const client = CERTIFIED.includes(kind) ? "client" : "none";

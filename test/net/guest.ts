@@ -8,19 +8,12 @@ import { rmSync } from "node:fs";
 import type { Server } from "node:net";
 import { fileURLToPath } from "node:url";
 import type { Container } from "../support/namespaces.js";
+import { PATIENCE } from "../support/patience.js";
 import { makeVolume } from "../support/volume.js";
 import { WATCHDOG_MS, within } from "../support/watchdog.js";
 import type { Answer, Question, Verbs } from "./guest.child.js";
 
 const CHILD = fileURLToPath(new URL("../net/guest.child.mjs", import.meta.url));
-
-/** A busy machine must not make a test of SMC a test of TCP: guests wait longer for each other than by default. */
-const PATIENCE = {
-  SMC_CONTACT: "1000",
-  SMC_CLC_TIMEOUT: "5000",
-  SMC_MATCH_TIMEOUT: "1000",
-  SMC_CLAIM_WAIT: "1000",
-};
 
 /** Several questions at a time, answered in any order. */
 export class Guest {

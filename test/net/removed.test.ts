@@ -11,6 +11,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { shmMissing, testUnless } from "../support/missing.js";
 import { type Container, containersMissing, Link } from "../support/namespaces.js";
+import { PATIENCE } from "../support/patience.js";
 import { makeVolume } from "../support/volume.js";
 import { happens, until } from "../support/watchdog.js";
 import type { RemovedReport } from "./removed.child.js";
@@ -31,7 +32,7 @@ class Inmate {
 
   constructor({ entry, volume }: Container, maker: string, role: "server" | "client") {
     const [command, ...args] = [...entry, process.execPath];
-    const env = { ...process.env, SMC_RUNTIME_DIR: volume, SMC_CONTACT: "1000", SMC_MATCH_TIMEOUT: "1000" };
+    const env = { ...process.env, ...PATIENCE, SMC_RUNTIME_DIR: volume };
     const argv = [maker, role, ADDRESSES[0], PORT, String(BYTES)];
     this.#child = fork(CHILD, argv, { env, execPath: command!, execArgv: args });
     this.#child.on("message", (report: RemovedReport) => this.reports.push(report));

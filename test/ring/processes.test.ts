@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { shmMissing, testUnless } from "../support/missing.js";
+import { PATIENCE } from "../support/patience.js";
 import { makeVolume } from "../support/volume.js";
 import { happens, until, WATCHDOG_MS } from "../support/watchdog.js";
 import type { RingProcessReport, RingProcessTask } from "./processes.child.js";
@@ -17,8 +18,6 @@ import { DEATHS, STREAMS, WAITS } from "./waits.js";
 const CHILD = fileURLToPath(new URL("../ring/processes.child.mjs", import.meta.url));
 /** A side blocks its thread, so its own watchdogs come first. Milliseconds. */
 const REPORT_MS = 4 * WATCHDOG_MS;
-const PATIENCE = { SMC_CONTACT: "1000", SMC_MATCH_TIMEOUT: "1000", SMC_CLAIM_WAIT: "1000", SMC_CLC_TIMEOUT: "5000" };
-
 const test = suite<{ directory: string }>("rings between processes");
 test.before.each((context) => {
   context.directory = makeVolume();

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { PATIENCE } from "../support/patience.js";
 import { RUN_SEED } from "../support/prng.js";
 import { WATCHDOG_MS, within } from "../support/watchdog.js";
 import type { Census } from "./processes-census.js";
@@ -27,13 +28,7 @@ class Thread {
   #next = 0;
 
   constructor(directory: string) {
-    const patience = {
-      SMC_CONTACT: "1000",
-      SMC_CLC_TIMEOUT: "5000",
-      SMC_MATCH_TIMEOUT: "1000",
-      SMC_CLAIM_WAIT: "1000",
-    };
-    const env = { ...process.env, ...patience, SMC_TEST_SEED: String(RUN_SEED), SMC_RUNTIME_DIR: directory };
+    const env = { ...process.env, ...PATIENCE, SMC_TEST_SEED: String(RUN_SEED), SMC_RUNTIME_DIR: directory };
     this.#worker = new Worker(new URL("../stress/processes.worker.mjs", import.meta.url), { env });
     threads.add(this);
     this.#worker.on("message", (reply: Reply) => this.#asked.get(reply.id)?.(reply));

@@ -9,6 +9,7 @@ import { once } from "node:events";
 import { readdirSync, readFileSync, rmSync, watch } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { PATIENCE } from "../support/patience.js";
 import { RUN_SEED } from "../support/prng.js";
 import { makeVolume } from "../support/volume.js";
 import { until, WATCHDOG_MS, within } from "../support/watchdog.js";
@@ -16,13 +17,10 @@ import type { Asked, Reply, Verb, Verbs } from "./processes-verbs.js";
 
 const CHILD = fileURLToPath(new URL("../stress/processes.child.mjs", import.meta.url));
 
-/** All say the same for the same label. A busy machine must not make a test of SMC a test of TCP: they wait longer than by default. */
+/** All say the same for the same label. */
 const COMMON = {
   SMC_TEST_SEED: String(RUN_SEED),
-  SMC_CONTACT: "1000",
-  SMC_CLC_TIMEOUT: "5000",
-  SMC_MATCH_TIMEOUT: "1000",
-  SMC_CLAIM_WAIT: "1000",
+  ...PATIENCE,
 };
 
 /** How a party went: its exit code, or the signal. */
