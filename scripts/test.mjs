@@ -1,7 +1,8 @@
 /**
  * `npm test`: builds, checks types and lint, then runs every test file in a process of its own and adds up.
  *
- * `node scripts/test.mjs [words…]` runs only files whose path holds one of the words, without the checks.
+ * `node scripts/test.mjs [--full] [words…]` runs only files whose path holds one of the words, without the checks; with
+ * `--full` in the sizes of a full run (FULL below; what the environment sets goes before them).
  * Each file has a runtime directory of its own, unless SMC_RUNTIME_DIR names one: no file sees what another registers.
  * Ends with the line `N passed, N failed` and exits with 1 if anything failed.
  */
@@ -12,10 +13,27 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const words = process.argv.slice(2);
+const full = process.argv.includes("--full");
+const words = process.argv.slice(2).filter((word) => word !== "--full");
+
+/** What a full run sets, as `test/README.md` has it. */
+const FULL = {
+  SMC_TEST_STREAM_GB: "20",
+  SMC_TEST_RENDEZVOUS: "100000",
+  SMC_TEST_KILLS: "1000",
+  SMC_TEST_HOSTILE: "100000",
+  SMC_TEST_REWRITE_S: "60",
+  SMC_TEST_ABORTS: "10000",
+};
+const FULL_BETWEEN_PROCESSES = { ...FULL, SMC_TEST_STREAM_GB: "50", SMC_TEST_RING: "24" };
+
+function sizes(file) {
+  if (!full) return {};
+  return file.startsWith("stress/processes") ? FULL_BETWEEN_PROCESSES : FULL;
+}
 
 /** No single file may take longer than this: a hang is a failure, not a wait. */
-const FILE_LIMIT_MS = 300_000;
+const FILE_LIMIT_MS = full ? 3_600_000 : 300_000;
 
 function tool(name, script, args) {
   process.stdout.write(`${name} … `);
@@ -41,14 +59,14 @@ function counts(output) {
 /** A runtime directory that nobody else knows: mode 0700, and in memory where the system has that, as others may be refused. */
 const makeRuntimeDirectory = () => mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "smcnet-test-"));
 
-function runFile(path) {
+function runFile(file) {
   return new Promise((resolve) => {
     const started = Date.now();
     const own = process.env.SMC_RUNTIME_DIR ? undefined : makeRuntimeDirectory();
-    const child = spawn(process.execPath, ["--expose-gc", path], {
+    const child = spawn(process.execPath, ["--expose-gc", join(root, "build/test", file)], {
       cwd: root,
       stdio: ["ignore", "pipe", "pipe"],
-      env: own === undefined ? process.env : { ...process.env, SMC_RUNTIME_DIR: own },
+      env: { ...sizes(file), ...process.env, ...(own !== undefined && { SMC_RUNTIME_DIR: own }) },
     });
     let output = "";
     child.stdout.on("data", (data) => (output += data));
@@ -92,7 +110,7 @@ const files = readdirSync(join(root, "build/test"), { recursive: true })
   .filter((name) => words.length === 0 || words.some((word) => name.includes(word)))
   .sort();
 for (const file of files) {
-  const result = await runFile(join(root, "build/test", file));
+  const result = await runFile(file);
   sum.passed += result.passed;
   sum.failed += result.failed;
   sum.skipped += result.skipped;
