@@ -39,6 +39,7 @@ export class ClcSocket {
     this.#onread = typeof tcp.onread === "function" ? tcp.onread : () => {};
   }
 
+  /** Reads on, for `port` from now on. An end that another one was told of comes again. */
   startReading(port: ClcSocketPort): void {
     this.#port = port;
     if (this.#reading) return;
@@ -60,7 +61,9 @@ export class ClcSocket {
       this.#port?.bytes(bytes);
       return;
     }
+    // Whoever starts reading anew, here or for the application, is told of the end as well.
     this.tcp.readStop();
+    this.#reading = false;
     this.#port?.ended(length === UV_EOF ? 0 : length);
   }
 

@@ -142,7 +142,7 @@ export class Negotiation {
   }
 
   #ended(status: number): void {
-    // An end can be read again by whoever goes on with TCP; an error cannot.
+    // An end is read again, by start() or by whoever goes on with TCP; an error cannot be.
     if (this.#onTalk !== undefined && status === 0) {
       this.#onTalk();
       return;
