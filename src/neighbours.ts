@@ -191,7 +191,7 @@ export class Neighbours implements Neighbourhood {
     let asking = true;
     for (const stranger of this.#strangers(server)) {
       const leads = this.#leads(address, stranger);
-      if (leads === false || !contacts.approachable(stranger)) continue;
+      if (leads === false || contacts.shunned(stranger) !== undefined) continue;
       if (leads && contacts.pairs.find(stranger.gid, stranger.slot, stranger.generation) !== undefined) continue;
       const route = leads ? undefined : { address, port: stranger.probe };
       const cancel = contacts.meet(stranger, route, (door, reached) => {
@@ -206,6 +206,14 @@ export class Neighbours implements Neighbourhood {
     return () => {
       for (const cancel of open) cancel();
     };
+  }
+
+  unmet(server: Endpoint): string | undefined {
+    for (const stranger of this.#strangers(server)) {
+      const reason = this.contacts.shunned(stranger);
+      if (reason !== undefined) return reason;
+    }
+    return undefined;
   }
 
   #prove({ name, path }: Listener, address: string, reached: boolean): void {

@@ -14,6 +14,7 @@ import {
   type ContactFrame,
   decodeChannelFrame,
   REFUSAL,
+  refusalName,
 } from "../wire/contact.js";
 import { type ContactHost, sendMeeting } from "./meeting.js";
 import type { Door, Pair } from "./pair.js";
@@ -33,6 +34,14 @@ export interface Stranger {
   readonly generation: number;
   /** Path of the socket that it answers on. */
   readonly path: string;
+}
+
+/** A stack that is left alone. */
+interface Shunned {
+  /** ms. */
+  readonly until: number;
+  /** What its contact failed of. */
+  readonly reason: string;
 }
 
 /** Told what a contact came to: the stack that was met, and whether the route was seen to lead to it. */
@@ -59,7 +68,7 @@ export class Asking {
   readonly #host: ContactHost;
   readonly #pairs: Pairs;
   readonly #asked = new Map<string, Asked>();
-  readonly #shunned = new Map<string, number>();
+  readonly #shunned = new Map<string, Shunned>();
   #looking = false;
 
   constructor(host: ContactHost, pairs: Pairs) {
@@ -67,13 +76,13 @@ export class Asking {
     this.#pairs = pairs;
   }
 
-  /** Whether meeting it is worth a try now. */
-  approachable(stranger: Stranger): boolean {
-    const until = this.#shunned.get(nameOf(stranger));
-    if (until === undefined) return true;
-    if (Date.now() < until) return false;
+  /** Why it is left alone, in words; undefined where meeting it is worth a try now. */
+  shunned(stranger: Stranger): string | undefined {
+    const shunned = this.#shunned.get(nameOf(stranger));
+    if (shunned === undefined) return undefined;
+    if (Date.now() < shunned.until) return shunned.reason;
     this.#shunned.delete(nameOf(stranger));
-    return true;
+    return undefined;
   }
 
   /**
@@ -87,7 +96,6 @@ export class Asking {
     if (asked === undefined) {
       asked = this.#ask(name, stranger, route);
       if (asked === undefined) {
-        this.#shun(stranger);
         const immediate = setImmediate(done, undefined, false);
         return () => clearImmediate(immediate);
       }
@@ -98,11 +106,13 @@ export class Asking {
     return () => waiting.delete(done);
   }
 
-  #shun(stranger: Stranger): void {
+  #shun(stranger: Stranger, reason: string): void {
+    debug("no contact with %s: %s", stranger.path, reason);
     if (this.#shunned.size >= MOST_SHUNNED) this.#shunned.clear();
-    this.#shunned.set(nameOf(stranger), Date.now() + SHUN_MS);
+    this.#shunned.set(nameOf(stranger), { until: Date.now() + SHUN_MS, reason });
   }
 
+  /** Undefined where the contact has failed at once. */
   #ask(name: string, stranger: Stranger, route: Route | undefined): Asked | undefined {
     const { slot, generation, gid, eids, mostBlocks, contactMs, table, probes, trusts } = this.#host;
     let socket: number | undefined;
@@ -111,7 +121,7 @@ export class Asking {
     let probe: Probe | undefined;
     try {
       socket = connectUnix(stranger.path);
-      if (socket === undefined) return undefined;
+      if (socket === undefined) throw new RangeError("nobody answers");
       const peer = peerCredentials(socket);
       if (peer === undefined || !trusts(peer)) throw new RangeError(`uid ${peer?.uid} is not trusted`);
       const entered = this.#pairs.enter(stranger.gid, undefined);
@@ -131,7 +141,7 @@ export class Asking {
       pair.stand(1);
       return { stranger, pair, first, socket, timer, probe, waiting: new Set(), reached: false };
     } catch (error) {
-      debug("no contact with %s: %s", stranger.path, (error as Error).message);
+      this.#shun(stranger, (error as Error).message);
       probe?.stop();
       if (socket !== undefined) closeDescriptor(socket);
       if (pair !== undefined && this.#host.table.phase(pair.index) === "contacting") pair.fail("no contact");
@@ -198,7 +208,7 @@ export class Asking {
     const { table, eids } = this.#host;
     const frame = answer as AnswerFrame;
     if (frame.type !== "answer") throw new RangeError("no answer");
-    if (frame.refusal !== REFUSAL.none) throw new RangeError(`refused, code ${frame.refusal}`);
+    if (frame.refusal !== REFUSAL.none) throw new RangeError(`refused: ${refusalName(frame.refusal)}`);
     const { gid, slot, generation, nonce } = frame;
     if (gid !== stranger.gid || slot !== stranger.slot || generation !== stranger.generation)
       throw new RangeError("somebody else answers");
@@ -227,8 +237,7 @@ export class Asking {
     const kept = first && this.#host.table.channel(pair.index) === socket;
     if (!kept) closeDescriptor(socket);
     if (door === undefined) {
-      debug("no contact with %s: %s", asked.stranger.path, reason);
-      this.#shun(asked.stranger);
+      this.#shun(asked.stranger, reason);
       if (first) pair.fail(reason);
       else if (!pair.acknowledged) this.#pairs.withdraw(pair);
     }

@@ -30,9 +30,9 @@ export class Contacts {
     this.#answering = new Answering(host, this.pairs);
   }
 
-  /** Whether meeting it is worth a try now. */
-  approachable(stranger: Stranger): boolean {
-    return this.#asking.approachable(stranger);
+  /** As Asking.shunned. */
+  shunned(stranger: Stranger): string | undefined {
+    return this.#asking.shunned(stranger);
   }
 
   /** As Asking.meet. */

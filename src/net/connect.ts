@@ -5,10 +5,12 @@
  * ends, so early writes queue as they always do. Then the seat of the handle has another one, or the same as ever.
  */
 import { AsyncResource } from "node:async_hooks";
+import { type FallbackReason, localFallback } from "../clc/fallback.js";
 import type { SmcOptions } from "../config.js";
 import type { Endpoint } from "../rendezvous/address.js";
 import { channels } from "../trace.js";
 import { UV_ECONNRESET, UV_ETIMEDOUT } from "../uv.js";
+import { DIAGNOSIS } from "../wire/clc-diagnosis.js";
 import { Announcement } from "./announce.js";
 import type { ConnectRequest, TcpHandle } from "./binding.js";
 import { ClcSocket } from "./clc-socket.js";
@@ -52,12 +54,20 @@ export function connectHandle(attempt: Attempt): number {
   return 0;
 }
 
+/** Somebody listens there who speaks SMC, but not with us. */
+const strangerThere = (reason: string): FallbackReason =>
+  localFallback(DIAGNOSIS.PEERNOSMC.code, `who listens there could not be met: ${reason}`);
+
 function announceAndConnect(attempt: Attempt): number {
   const { context, seat, handle, options, request, server } = attempt;
   // Who knows both ends needs no match; a server that does not wait for a Proposal would never make one.
   const intent = options.negotiateAlways ? undefined : context.stack.rendezvous.intend(server);
   const { oncomplete } = request;
-  if (intent === undefined && !options.negotiateAlways) return attempt.plain();
+  if (intent === undefined && !options.negotiateAlways) {
+    const unmet = context.stack.rendezvous.unmet(server);
+    if (unmet !== undefined) showStatus(seat.socket, strangerThere(unmet));
+    return attempt.plain();
+  }
   const announcement = intent && new Announcement(context.stack, handle, intent);
   const scope = new AsyncResource("SMCCONNECT");
   request.oncomplete = (status, _handle, _request, readable, writable) => {

@@ -47,6 +47,11 @@ export class ArenaRendezvous {
     return this.#host.neighbourhood?.approach(server, done);
   }
 
+  /** As Neighbourhood.unmet. */
+  unmet(server: Endpoint): string | undefined {
+    return this.#host.neighbourhood?.unmet(server);
+  }
+
   /** As RendezvousClient.intend. */
   intend(server: Endpoint): Intent | undefined {
     return this.#client.intend(server);

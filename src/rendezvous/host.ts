@@ -41,6 +41,8 @@ export interface Neighbourhood {
    * Returns: undefined when there is nobody to meet; else `done` is called once, soon, unless the returned function is.
    */
   approach(server: Endpoint, done: () => void): (() => void) | undefined;
+  /** Why somebody that listens there could not be met a moment ago, in words; undefined where nobody was in vain. */
+  unmet(server: Endpoint): string | undefined;
   /** Every stack that was met. */
   clients(): Iterable<Neighbour>;
 }

@@ -102,6 +102,10 @@ export const REFUSAL = {
   notAllowed: 6,
 };
 
+/** For people; a number where the code is unknown here. */
+export const refusalName = (code: number): string =>
+  Object.entries(REFUSAL).find(([, known]) => known === code)?.[0] ?? `code ${code}`;
+
 function packEids(eids: readonly string[]): { eidCount: number; eids: Uint8Array } {
   const packed = Buffer.alloc(EID_SIZE * MOST_EIDS);
   for (const [i, eid] of eids.slice(0, MOST_EIDS).entries()) packed.write(eid, EID_SIZE * i, EID_SIZE, "latin1");
@@ -143,8 +147,10 @@ export function decodeChannelFrame(frame: Uint8Array, layout: number): ChannelFr
     throw malformed("channel frame", "length", 0, `is not ${CONTACT_FRAME_SIZE}`, frame.length);
   const common = anyForm.decode(frame);
   if (common.magic !== MAGIC) throw malformed("channel frame", "magic", 0, "is another", common.magic);
-  if (common.version !== VERSION) throw malformed("channel frame", "version", 4, `is not ${VERSION}`, common.version);
-  if (common.layout !== layout) throw malformed("channel frame", "layout", 6, `is not ${layout}`, common.layout);
+  if (common.version !== VERSION)
+    throw malformed("channel frame", "version", 4, `is ${common.version}, not ${VERSION}`, common.version);
+  if (common.layout !== layout)
+    throw malformed("channel frame", "layout", 6, `is ${common.layout}, not ${layout}`, common.layout);
   switch (common.type) {
     case TYPES.contact: {
       const { gid, nonce, slot, generation, first, gifts, eidCount, eids, ...rest } = contactForm.decode(frame);

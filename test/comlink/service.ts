@@ -2,6 +2,8 @@
  * What the tests expose to each other: one object, used over every kind of connection.
  */
 import { createHash } from "node:crypto";
+import { threadId } from "node:worker_threads";
+import * as Comlink from "comlink";
 
 export const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -40,6 +42,10 @@ export const service = {
     for (let i = 0; i < times; i++) sum += await callback(i);
     return sum;
   },
+  /** Calls back with a function of this side, and gives back what the other side made of it. */
+  lend: (borrow: (double: (value: number) => number) => number | Promise<number>): number | Promise<number> =>
+    borrow(Comlink.proxy((value) => 2 * value)),
+  thread: (): number => threadId,
   /** What no structured clone can hold. */
   uncloneable: (): unknown => ({ method: () => 0 }),
   never: (): Promise<never> => new Promise(() => undefined),

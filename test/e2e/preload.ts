@@ -35,13 +35,21 @@ export interface Program {
   readonly ended: Promise<Said>;
 }
 
+export interface StartOptions {
+  readonly env?: object;
+  /** The binary that runs it. */
+  readonly node?: string;
+  readonly flags?: readonly string[];
+  readonly args?: readonly string[];
+}
+
 /** Takes: code of a CommonJS program; say(value) prints a line. */
 export function start(
   code: string,
-  { env = {}, flags = ["--require", PRELOAD], args = [] }: { env?: object; flags?: string[]; args?: string[] } = {},
+  { env = {}, node = process.execPath, flags = ["--require", PRELOAD], args = [] }: StartOptions = {},
 ): Program {
   const say = "const say = (value) => console.log(JSON.stringify(value ?? null));\n";
-  const child = spawn(process.execPath, [...flags, "-e", say + code, "--", ...args], {
+  const child = spawn(node, [...flags, "-e", say + code, "--", ...args], {
     env: { ...process.env, SMC_RUNTIME_DIR: RUNTIME, ...env },
     stdio: ["pipe", "pipe", "pipe"],
   });

@@ -21,6 +21,7 @@ class Street implements Neighbourhood {
   readonly serving: Neighbour[] = [];
   readonly listening: [Endpoint, Wildcard][] = [];
   readonly approached: Endpoint[] = [];
+  reason: string | undefined;
 
   listen(server: Endpoint, wildcard: Wildcard): () => void {
     this.listening.push([server, wildcard]);
@@ -34,6 +35,10 @@ class Street implements Neighbourhood {
   approach(server: Endpoint): (() => void) | undefined {
     this.approached.push(server);
     return undefined;
+  }
+
+  unmet(): string | undefined {
+    return this.reason;
   }
 
   clients(): Iterable<Neighbour> {
@@ -246,6 +251,13 @@ test("strangers are approached by way of the neighbourhood; without one there is
   assert.is(client.party.rendezvous.approach(SERVICE, spy<void>()), undefined);
   assert.equal(client.street.approached, [SERVICE]);
   assert.is(here.rendezvous.approach(SERVICE, spy<void>()), undefined);
+});
+
+test("why strangers could not be met is the neighbourhood's to say", () => {
+  const { client, here } = scene();
+  client.street.reason = "another layout";
+  assert.is(client.party.rendezvous.unmet(SERVICE), "another layout");
+  assert.is(here.rendezvous.unmet(SERVICE), undefined);
 });
 
 test.run();
