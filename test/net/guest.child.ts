@@ -5,6 +5,7 @@
  */
 import dgram from "node:dgram";
 import { once } from "node:events";
+import http from "node:http";
 import net, { type AddressInfo, type Server, type Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import * as smc from "../../src/index.js";
@@ -111,6 +112,19 @@ const verbs = {
   },
 
   call,
+
+  /**
+   * Calls, and lets a server of http answer whatever the callee asks there: with the same bytes.
+   *
+   * Takes:   stopped, a process that goes on once the call is connected. Returns: the carrier.
+   */
+  async callAndServe(maker: Maker, callee: Callee, stopped?: number): Promise<string> {
+    const socket = dial(maker, callee);
+    if (stopped !== undefined) socket.once("connect", () => process.kill(stopped, "SIGCONT"));
+    http.createServer((request, response) => request.pipe(response)).emit("connection", socket);
+    await happens(socket, "close");
+    return carrierOf(socket);
+  },
 
   /**
    * So many at once, `says` followed by a number each, the even ones in the one manner, the odd ones in the other; local ports,
