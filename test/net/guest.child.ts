@@ -24,6 +24,8 @@ export interface Call {
   readonly carrier: string;
   /** Every byte that came, as latin1; or what went wrong. */
   readonly heard: string;
+  /** What stood in the way of SMC here, if anything did. */
+  readonly why?: string;
 }
 
 export interface Callee {
@@ -46,6 +48,10 @@ let claimWaits = 0;
 let given: Server | undefined;
 
 const carrierOf = ({ smc: told }: Socket): string => told?.device ?? told?.mode ?? "net";
+const over = (socket: Socket, heard: Buffer): Call => {
+  const why = socket.smc?.fallback?.detail;
+  return { carrier: carrierOf(socket), heard: heard.toString("latin1"), ...(why === undefined ? {} : { why }) };
+};
 const faultOf = (cause: unknown): string => `fault: ${(cause as Error).message}`;
 
 /** Says its words to each caller at once, then hears the caller out. */
@@ -56,7 +62,7 @@ function take(server: Server, says: string): void {
       socket.write(says);
       const heard = await readAll(socket);
       socket.end();
-      taken.push({ carrier, heard: heard.toString("latin1") });
+      taken.push(over(socket, heard));
     } catch (cause) {
       taken.push({ carrier, heard: faultOf(cause) });
     }
@@ -77,7 +83,7 @@ async function call(maker: Maker, callee: Callee, says: string, manner: Manner =
     if (manner === "listens first") await Promise.race([once(socket, "data"), all]);
     socket.end(says);
     const heard = await all;
-    return { carrier: carrierOf(socket), heard: heard.toString("latin1") };
+    return over(socket, heard);
   } catch (cause) {
     return { carrier: carrierOf(socket), heard: faultOf(cause) };
   }
