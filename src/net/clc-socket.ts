@@ -89,7 +89,9 @@ export class ClcSocket {
    * Takes: givenBack, bytes read here that the application will see after all.
    */
   giveBack(givenBack: number): void {
-    if (this.#reading) this.tcp.readStop();
+    // Http has a socket read while it still connects: then the socket believes that its handle is being read.
+    if (this.tcp.reading) this.tcp.readStart();
+    else if (this.#reading) this.tcp.readStop();
     this.#reading = false;
     this.tcp.onread = this.#onread;
     this.#hideCounts(this.#bytesRead, this.#bytesWritten, givenBack);

@@ -15,6 +15,7 @@ import { Announcement } from "./announce.js";
 import type { ConnectRequest, TcpHandle } from "./binding.js";
 import { ClcSocket } from "./clc-socket.js";
 import { Negotiation, type NegotiationContext } from "./negotiate.js";
+import { keepParserOff, letParserOn, readIfStarted } from "./parser.js";
 import type { Seat } from "./seat.js";
 import { showStatus, smcdStatus } from "./status.js";
 
@@ -34,12 +35,13 @@ export interface Attempt {
 
 /** Connects; if somebody who speaks SMC listens there, negotiates before `net` hears of it. */
 export function connectHandle(attempt: Attempt): number {
-  const { handle, request, server, context } = attempt;
+  const { handle, seat, request, server, context } = attempt;
   if (!context.policy.permits("client", server.address, server.port)) return attempt.plain();
   // A process that was never met is met first: an intent has to stand before the SYN goes out.
   const cancel = context.stack.rendezvous.approach(server, () => {
     Reflect.deleteProperty(handle, "close");
     const status = announceAndConnect(attempt);
+    readIfStarted(seat.socket);
     if (status !== 0) request.oncomplete(status, handle, request, false, false);
   });
   if (cancel === undefined) return announceAndConnect(attempt);
@@ -93,9 +95,11 @@ function negotiate(
 ): void {
   // The claim comes before anything that takes time: the acceptor waits for it.
   const claimed = announcement?.claim();
+  keepParserOff(seat.socket);
   let timer: NodeJS.Timeout | undefined;
   const done = (): void => {
     clearTimeout(timer);
+    letParserOn(seat.socket);
     Reflect.deleteProperty(handle, "close");
   };
   const clcSocket = new ClcSocket(context.engine, handle, announcement?.localAddress, () => seat.ownBuffer);

@@ -6,7 +6,7 @@
  */
 import type { LocalEndpoint } from "../clc/agreement.js";
 import { type ClientAction, type ClientEvent, clientHandshake, reduceClient } from "../clc/client.js";
-import { type FallbackReason, localFallback } from "../clc/fallback.js";
+import type { FallbackReason } from "../clc/fallback.js";
 import { ClcFraming, LateFilter } from "../clc/framing.js";
 import type { HandshakeEvent, Transition } from "../clc/handshake.js";
 import { reduceServer, type ServerAction, type ServerEvent, serverHandshake } from "../clc/server.js";
@@ -39,7 +39,7 @@ export interface NegotiationContext {
   readonly engine: EngineBinding;
   readonly stack: Stack;
   readonly SmcHandle: SmcHandleClass;
-  /** The peer did not say that it speaks SMC, or we could not see that it does: nothing was tried. */
+  /** The peer did not say that it speaks SMC, or we could not see that it does: no CLC byte was sent. */
   readonly noPeer: FallbackReason;
   /** Which connections may use SMC. */
   readonly policy: Policy;
@@ -124,7 +124,7 @@ export class Negotiation {
   /** No match: goes on as TCP without a CLC byte. */
   giveUp(): void {
     if (this.#over) return;
-    this.#fallBack(localFallback(DIAGNOSIS.PEERNOSMC.code), false, false);
+    this.#fallBack(this.#context.noPeer, false, false);
   }
 
   /** The handle is about to be closed by somebody else: nothing is called any more. */

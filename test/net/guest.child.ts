@@ -5,6 +5,7 @@
  */
 import dgram from "node:dgram";
 import { once } from "node:events";
+import http from "node:http";
 import net, { type AddressInfo, type Server, type Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import * as smc from "../../src/index.js";
@@ -23,6 +24,8 @@ export interface Call {
   readonly carrier: string;
   /** Every byte that came, as latin1; or what went wrong. */
   readonly heard: string;
+  /** What stood in the way of SMC here, if anything did. */
+  readonly why?: string;
 }
 
 export interface Callee {
@@ -45,6 +48,10 @@ let claimWaits = 0;
 let given: Server | undefined;
 
 const carrierOf = ({ smc: told }: Socket): string => told?.device ?? told?.mode ?? "net";
+const over = (socket: Socket, heard: Buffer): Call => {
+  const why = socket.smc?.fallback?.detail;
+  return { carrier: carrierOf(socket), heard: heard.toString("latin1"), ...(why === undefined ? {} : { why }) };
+};
 const faultOf = (cause: unknown): string => `fault: ${(cause as Error).message}`;
 
 /** Says its words to each caller at once, then hears the caller out. */
@@ -55,7 +62,7 @@ function take(server: Server, says: string): void {
       socket.write(says);
       const heard = await readAll(socket);
       socket.end();
-      taken.push({ carrier, heard: heard.toString("latin1") });
+      taken.push(over(socket, heard));
     } catch (cause) {
       taken.push({ carrier, heard: faultOf(cause) });
     }
@@ -76,7 +83,7 @@ async function call(maker: Maker, callee: Callee, says: string, manner: Manner =
     if (manner === "listens first") await Promise.race([once(socket, "data"), all]);
     socket.end(says);
     const heard = await all;
-    return { carrier: carrierOf(socket), heard: heard.toString("latin1") };
+    return over(socket, heard);
   } catch (cause) {
     return { carrier: carrierOf(socket), heard: faultOf(cause) };
   }
@@ -111,6 +118,19 @@ const verbs = {
   },
 
   call,
+
+  /**
+   * Calls, and lets a server of http answer whatever the callee asks there: with the same bytes.
+   *
+   * Takes:   stopped, a process that goes on once the call is connected. Returns: the carrier.
+   */
+  async callAndServe(maker: Maker, callee: Callee, stopped?: number): Promise<string> {
+    const socket = dial(maker, callee);
+    if (stopped !== undefined) socket.once("connect", () => process.kill(stopped, "SIGCONT"));
+    http.createServer((request, response) => request.pipe(response)).emit("connection", socket);
+    await happens(socket, "close");
+    return carrierOf(socket);
+  },
 
   /**
    * So many at once, `says` followed by a number each, the even ones in the one manner, the odd ones in the other; local ports,

@@ -75,6 +75,22 @@ for (const [call, [to, from]] of Object.entries(CARRIED) as [Refusable, readonly
   });
 }
 
+run("memfd_create is refused: each connection of the process says why, whoever made it", async ({ guests }) => {
+  const [refused, other] = [addRefused(guests, "the refused", "memfd_create"), guests.add("another")];
+  const why = /^other processes are out of reach: no sealed memory to share: .*memfd_create failed with EPERM$/;
+  for (const [client, server] of [
+    [refused, other],
+    [other, refused],
+  ] as const) {
+    const port = await server.ask("listen", "smcnet", CALLEE, "welcome");
+    const [call] = await client.ask("calls", "smcnet", { ...CALLEE, port }, "hello", 1);
+    const [taken] = await server.ask("taken", 1);
+    const [here, there] = client === refused ? [call, taken] : [taken, call];
+    assert.match(here!.why ?? "", why);
+    assert.is(there!.why, undefined, "nothing stands in the way of the other");
+  }
+});
+
 run("memfd_create is refused: the device is absent, and chk says why", ({ guests }) => {
   const cli = fileURLToPath(import.meta.resolve("smcnet").replace(/index\.mjs$/, "cli.mjs"));
   const { stdout } = spawnSync(process.execPath, [`--import=${PRELOAD}`, cli, "chk"], {

@@ -94,6 +94,23 @@ test("a server's socket has it before the connection event, a client's with conn
   }
 });
 
+test("a client whose claim nobody matches says what one says whose peer is plain", async () => {
+  const [server, port] = await listen(transport("smcd"));
+  server.maxConnections = 1;
+  const accepted = happens(server, "connection");
+  const first = dial(transport("smcd"), port);
+  const [peer] = (await accepted) as [Socket];
+  // A server that is full has nobody matched.
+  const second = dial(transport("smcd"), port);
+  await happens(second, "connect");
+  const { client, close } = await connectPair(transport("fallback: plain server"));
+  assert.is(second.smc?.fallback?.name, "PEERNOSMC");
+  assert.is(second.smc?.fallback, client.smc?.fallback, "one reason, made once");
+  for (const socket of [first, second, peer]) socket.destroy();
+  await Promise.all([closed(first), closed(second), closed(peer), close()]);
+  server.close();
+});
+
 /** The names of what stands on the handle under a socket itself. */
 function onHandle(socket: Socket): string[] {
   const handle = (socket as unknown as { _handle: object })._handle;
