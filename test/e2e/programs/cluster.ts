@@ -14,6 +14,8 @@ if (cluster.isWorker) {
   const server = http.createServer((request, response) => {
     response.setHeader("x-worker", process.pid);
     response.setHeader("x-carrier", request.socket.smc?.device ?? request.socket.smc?.mode ?? "none");
+    // Core ends idle connections alone: one that is always asked for more would keep a leaving worker for ever, over TCP as well.
+    response.shouldKeepAlive = server.listening;
     response.end(bodyOf(Number(request.url!.slice(1)), BODY_BYTES));
   });
   // All workers ask for the same: any port, which the primary has picked for the first of them.
@@ -82,7 +84,7 @@ function get(agent: http.Agent, target: number, number: number): Promise<void> {
     });
     request.on("error", (error: NodeJS.ErrnoException) => {
       // A server that ends closes connections that have asked nothing yet, by core's own rule: such a request is sent again.
-      if (error.code === "ECONNRESET") get(agent, target, number).then(resolve);
+      if (error.code === "ECONNRESET" || error.code === "EPIPE") get(agent, target, number).then(resolve);
       else {
         load.faults.push(`request ${number}: ${error}`);
         resolve();
