@@ -16,6 +16,8 @@ export interface Case {
   readonly rounds: number;
   /** Length of a round, ms, where a round has one. */
   readonly durationMs: number;
+  /** Operations before the first round, at least; a scenario's own warm-up where it is absent. */
+  readonly warmUp?: number;
 }
 
 /** A case of unmodified programs, as `fallback` of Params says: over SMC, and as TCP because one side has no preload. */

@@ -210,3 +210,22 @@ export function readOptions(
   }
   return Object.freeze(result) as SmcOptions;
 }
+
+/** What was overridden last, and what it came to: a program says the same of each connection. */
+let last:
+  | { readonly base: SmcOptions; readonly overrides: Partial<SmcOptions>; readonly options: SmcOptions }
+  | undefined;
+
+/** Whether both override the same by the same. A list does not: it may have been changed in place. */
+function areSame(some: Partial<SmcOptions>, others: Partial<SmcOptions>): boolean {
+  const names = Object.keys(some) as (keyof SmcOptions)[];
+  if (names.length !== Object.keys(others).length) return false;
+  return names.every((name) => typeof some[name] !== "object" && Object.is(some[name], others[name]));
+}
+
+/** `base` with `overrides`. The same object for the same overrides, where others hang something on it. Errors: as readOptions. */
+export function overrideOptions(base: SmcOptions, overrides: Partial<SmcOptions>): SmcOptions {
+  if (last?.base === base && areSame(last.overrides, overrides)) return last.options;
+  last = { base, overrides: { ...overrides }, options: readOptions({ ...base, ...overrides }, {}) };
+  return last.options;
+}

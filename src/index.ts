@@ -6,7 +6,7 @@
  */
 import { channel } from "node:diagnostics_channel";
 import * as net from "node:net";
-import { OPTIONS, readOptions, type SmcOptions } from "./config.js";
+import { OPTIONS, overrideOptions, type SmcOptions } from "./config.js";
 import type { CountersSnapshot } from "./diag/counters.js";
 import { Counters } from "./diag/counters.js";
 import type { DeviceRecord, SocketRecord } from "./diag/records.js";
@@ -36,7 +36,7 @@ declare module "node:net" {
 
 function merged(overrides: Partial<SmcOptions> | undefined): SmcOptions {
   const { options } = threadContext();
-  return overrides === undefined ? options : readOptions({ ...options, ...overrides }, {});
+  return overrides === undefined ? options : overrideOptions(options, overrides);
 }
 
 /** A net.Socket that negotiates SMC when it connects. */

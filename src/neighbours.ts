@@ -28,7 +28,7 @@ const SWEEP_AFTER_MS = 2500;
 /** A socket that is so young may be about to listen, ms. */
 const YOUNG_MS = 2000;
 /** How long a found listener is believed without a look: a stale one costs a contact or a claim in vain, ms. */
-const BELIEVED_MS = 1;
+const BELIEVED_MS = 5;
 /** Sockets looked at in one sweep. */
 const MOST_SWEPT = 1024;
 

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { allowsVersion1, OPTIONS, readOptions, type SmcOptions } from "../src/config.js";
+import { allowsVersion1, OPTIONS, overrideOptions, readOptions, type SmcOptions } from "../src/config.js";
 import { SmcError } from "../src/errors.js";
 
 type Name = keyof SmcOptions;
@@ -146,6 +146,32 @@ for (const name of of("ids")) {
 test("a name that is no option is ignored, as undefined is", () => {
   const options = readOptions({ nonsense: 1, rmem: undefined } as object, { SMC_NONSENSE: "1" });
   assert.equal(options, readOptions({}, {}));
+});
+
+test("the same overrides come to the same object, others to theirs", () => {
+  const base = readOptions({}, {});
+  const first = overrideOptions(base, { rmem: 65_536, loCopy: true });
+  assert.is(overrideOptions(base, { rmem: 65_536, loCopy: true }), first);
+  assert.equal([first.rmem, first.loCopy, first.wmem], [65_536, true, base.wmem]);
+  for (const others of [{ rmem: 65_536 }, { rmem: 65_536, loCopy: false }, { rmem: 65_536, wmem: 65_536 }, {}])
+    assert.equal(overrideOptions(base, others), readOptions({ ...base, ...others }, {}), JSON.stringify(others));
+  const another = readOptions({ wmem: 262_144 }, {});
+  assert.is(overrideOptions(another, {}).wmem, 262_144, "over another base");
+});
+
+test("overrides that were changed in place are read again", () => {
+  const base = readOptions({}, {});
+  const overrides = { rmem: 65_536, ueids: ["ONE"] };
+  assert.equal(overrideOptions(base, overrides).ueids, ["ONE"]);
+  overrides.ueids[0] = "TWO";
+  assert.equal(overrideOptions(base, overrides).ueids, ["TWO"]);
+  const changed = { rmem: 65_536 };
+  overrideOptions(base, changed);
+  changed.rmem = 131_072;
+  assert.is(overrideOptions(base, changed).rmem, 131_072);
+  changed.rmem = Number.NaN;
+  refused(() => overrideOptions(base, changed), "rmem", "not a number");
+  refused(() => overrideOptions(base, changed), "rmem", "not a number, again");
 });
 
 test("version 1 of CLC may be used unless EIDs say who may meet whom", () => {

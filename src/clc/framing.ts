@@ -48,8 +48,12 @@ function canBeHeader(bytes: Uint8Array): boolean {
 export class ClcFraming {
   #bytes: Uint8Array = NOTHING;
 
-  /** Append what the socket delivered; the chunk may be reused by the caller afterwards. */
+  /** Append what the socket delivered, which belongs to the framing from then on. */
   push(chunk: Uint8Array): void {
+    if (this.#bytes.length === 0) {
+      this.#bytes = chunk;
+      return;
+    }
     const joined = new Uint8Array(this.#bytes.length + chunk.length);
     joined.set(this.#bytes);
     joined.set(chunk, this.#bytes.length);
@@ -63,6 +67,10 @@ export class ClcFraming {
     if (bytes.length < CLC_HEADER_SIZE) return PARTIAL;
     const length = bytes[5] * 256 + bytes[6];
     if (bytes.length < length) return PARTIAL;
+    if (bytes.length === length) {
+      this.#bytes = NOTHING;
+      return { type: "message", bytes };
+    }
     this.#bytes = bytes.subarray(length);
     return { type: "message", bytes: bytes.subarray(0, length) };
   }

@@ -77,12 +77,17 @@ export class Connection implements TxPort, ClosePort {
     return {
       ...agreed,
       device: group.device,
-      nocopy: this.place.sndDmb < 0,
+      nocopy: this.nocopy,
       version: group.version,
       peerGid: group.peerGid,
       linkGroup: group.id,
       clcSocket: this.#owner.clcSocketInfo(),
     };
+  }
+
+  /** Whether what is written goes straight into the peer's buffer. */
+  get nocopy(): boolean {
+    return this.place.sndDmb < 0;
   }
 
   get state(): ConnState {

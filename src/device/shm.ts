@@ -14,8 +14,16 @@ import type { Pairs } from "./pairs.js";
 export const SHM_CHID = 0xff00;
 
 /** Where a token names the extent, above the block. Source: assembly/dmb.ts. */
-const NUMBER_SHIFT = 10n;
-const NUMBER_MASK = 63n;
+const NUMBER_SHIFT = 10;
+const NUMBER_MASK = 63;
+
+/** A stack of a peer process, as the two GIDs name it. */
+interface PeerName {
+  readonly gid: bigint;
+  readonly gidExt: bigint;
+  readonly slot: number;
+  readonly generation: number;
+}
 
 export class ShmDevice implements SmcdDevice {
   readonly name = "shm";
@@ -28,6 +36,7 @@ export class ShmDevice implements SmcdDevice {
   readonly #pairs: Pairs;
   readonly #mostConnections: number;
   readonly #random = new Randomness();
+  #lastNamed: PeerName | undefined;
 
   /** Takes: gid, of the process; stack, slot and generation of this stack in it; most connections with one process. */
   constructor(abi: Abi, pairs: Pairs, gid: bigint, stack: number, generation: number, mostConnections: number) {
@@ -41,12 +50,26 @@ export class ShmDevice implements SmcdDevice {
 
   toward(gid: bigint, gidExt: bigint | undefined): SmcdPath | undefined {
     if (gidExt === undefined) return undefined;
-    const [slot, generation] = [Number(gidExt & 0xffn), Number((gidExt >> 8n) & 0xffffffn)];
-    const doors = (): Door[] => this.#pairs.findAll(gid, slot, generation);
-    const known = doors();
+    const stack = this.#named(gid, gidExt);
+    const doors = this.#doorsOf(stack);
     // What lies in a pair that the peer has acknowledged, it can attach.
-    const door = known.find(({ pair }) => pair.acknowledged) ?? known[0];
-    return door && new ShmPath(this.#abi, this.#stack, door, doors, this.#random, this.#mostConnections);
+    const door = doors.find(({ pair }) => pair.acknowledged) ?? doors[0];
+    if (door === undefined) return undefined;
+    const now = (): readonly Door[] => this.#doorsOf(stack);
+    return new ShmPath(this.#abi, this.#stack, door, now, this.#random, this.#mostConnections);
+  }
+
+  /** Most connections are with the peer of the one before. */
+  #named(gid: bigint, gidExt: bigint): PeerName {
+    const last = this.#lastNamed;
+    if (last?.gid === gid && last.gidExt === gidExt) return last;
+    const [slot, generation] = [Number(gidExt & 0xffn), Number((gidExt >> 8n) & 0xffffffn)];
+    this.#lastNamed = { gid, gidExt, slot, generation };
+    return this.#lastNamed;
+  }
+
+  #doorsOf({ gid, slot, generation }: PeerName): readonly Door[] {
+    return this.#pairs.findAll(gid, slot, generation);
   }
 }
 
@@ -133,23 +156,29 @@ class ShmPath implements SmcdPath {
   }
 
   #attachAny(token: bigint): number | undefined {
-    const number = Number((token >> NUMBER_SHIFT) & NUMBER_MASK);
-    const kept = this.#kept;
-    for (const door of [...kept, ...this.#doors().filter((now) => !kept.includes(now))]) {
-      const extent = door.pair.peerExtent(number);
-      const index = extent === undefined ? undefined : this.#attach(door, extent, token);
-      if (index === undefined) continue;
-      if (door !== this.#door) {
-        this.#other = door;
-        door.hold(1);
-      }
-      return index;
+    for (const door of this.#kept) {
+      const index = this.#attachIn(door, token);
+      if (index !== undefined) return index;
+    }
+    // A pair may have come while the handshake went on.
+    for (const door of this.#doors()) {
+      const index = this.#kept.includes(door) ? undefined : this.#attachIn(door, token);
+      if (index !== undefined) return index;
     }
     return undefined;
   }
 
-  #attach(door: Door, extent: number, token: bigint): number | undefined {
-    const [low, high] = [Number(token & 0xffffffffn), Number(token >> 32n)];
+  #attachIn(door: Door, token: bigint): number | undefined {
+    const low = Number(BigInt.asUintN(32, token));
+    const extent = door.pair.peerExtent((low >>> NUMBER_SHIFT) & NUMBER_MASK);
+    const index = extent === undefined ? undefined : this.#attach(door, extent, low, Number(token >> 32n));
+    if (index === undefined || door === this.#door) return index;
+    this.#other = door;
+    door.hold(1);
+    return index;
+  }
+
+  #attach(door: Door, extent: number, low: number, high: number): number | undefined {
     const index = this.#abi.dmbAttachPeer(this.#stack, extent, low, high);
     if (index < 0) return undefined;
     // The owner that its head names must be the stack we are talking to: its box and no other is rung.

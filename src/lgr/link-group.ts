@@ -28,21 +28,28 @@ export interface LinkGroup {
   idleSince: number;
 }
 
+/** Whether it is a group with this peer. */
+const isOf = (group: LinkGroup, device: string, peerGid: bigint, peerGidExt: bigint | undefined): boolean =>
+  group.device === device && group.peerGid === peerGid && group.peerGidExt === peerGidExt;
+
 export class LinkGroups {
   #groups: LinkGroup[] = [];
   #nextId = ID_STEP;
 
   /** Groups in use or still remembered. */
   list(): readonly LinkGroup[] {
+    this.#forgetOld();
     return this.#groups;
   }
 
   /** As a server: the group to reuse for a peer, if there is one. */
   find(device: string, peerGid: bigint, peerGidExt: bigint | undefined): LinkGroup | undefined {
     const since = Date.now() - REUSED_FOR_MS;
-    return this.#of(device, peerGid, peerGidExt).find(
-      (group) => group.established && (group.connections > 0 || group.idleSince > since),
-    );
+    for (const group of this.#groups) {
+      if (!isOf(group, device, peerGid, peerGidExt) || !group.established) continue;
+      if (group.connections > 0 || group.idleSince > since) return group;
+    }
+    return undefined;
   }
 
   /**
@@ -52,21 +59,25 @@ export class LinkGroups {
    * Confirm, which is on its way on another TCP connection.
    */
   meant(device: string, peerGid: bigint, peerGidExt: bigint | undefined): LinkGroup | undefined {
-    const groups = this.#of(device, peerGid, peerGidExt);
-    return groups.find(({ established }) => established) ?? groups[0];
+    const since = Date.now() - KNOWN_FOR_MS;
+    let unconfirmed: LinkGroup | undefined;
+    for (const group of this.#groups) {
+      if (!isOf(group, device, peerGid, peerGidExt)) continue;
+      if (group.connections === 0 && group.idleSince <= since) continue;
+      if (group.established) return group;
+      unconfirmed ??= group;
+    }
+    return unconfirmed;
   }
 
-  /** All that are known of a peer. */
-  #of(device: string, peerGid: bigint, peerGidExt: bigint | undefined): LinkGroup[] {
-    const now = Date.now();
-    this.#groups = this.#groups.filter((group) => group.connections > 0 || now - group.idleSince < KNOWN_FOR_MS);
-    return this.#groups.filter(
-      (group) => group.device === device && group.peerGid === peerGid && group.peerGidExt === peerGidExt,
-    );
+  #forgetOld(): void {
+    const since = Date.now() - KNOWN_FOR_MS;
+    this.#groups = this.#groups.filter(({ connections, idleSince }) => connections > 0 || idleSince > since);
   }
 
   /** A fresh group: first contact. */
   create(device: string, peerGid: bigint, peerGidExt: bigint | undefined, version: 1 | 2): LinkGroup {
+    this.#forgetOld();
     const id = this.#nextId;
     this.#nextId = (this.#nextId + ID_STEP) >>> 0 || ID_STEP;
     const group = {

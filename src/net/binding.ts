@@ -149,12 +149,26 @@ export function engineBinding(): { readonly engine?: EngineBinding; readonly rea
   return probed;
 }
 
-/** Both ends of a connected handle; undefined when it is connected no more. */
-export function endpointsOf(handle: TcpHandle): { local: Endpoint; peer: Endpoint } | undefined {
-  const local: AddressOut = {};
+/**
+ * Both ends of a connected handle; undefined when it is connected no more.
+ *
+ * Takes: own, its own end where that is known already.
+ */
+export function endpointsOf(handle: TcpHandle, own?: Endpoint): { local: Endpoint; peer: Endpoint } | undefined {
+  const local: AddressOut = own ?? {};
   const peer: AddressOut = {};
-  if (handle.getsockname(local) !== 0 || handle.getpeername(peer) !== 0) return undefined;
+  if ((own === undefined && handle.getsockname(local) !== 0) || handle.getpeername(peer) !== 0) return undefined;
   return { local: local as Endpoint, peer: peer as Endpoint };
+}
+
+/** The unspecified address, in any notation: who dials it is connected to another one. */
+const UNSPECIFIED = /^(::ffff:)?[0:.]*$/i;
+
+/** Both ends of a handle that connects to `server`; undefined while it has no end of its own. */
+export function endpointsTo(server: Endpoint, handle: TcpHandle): { local: Endpoint; peer: Endpoint } | undefined {
+  if (UNSPECIFIED.test(server.address)) return endpointsOf(handle);
+  const local: AddressOut = {};
+  return handle.getsockname(local) === 0 ? { local: local as Endpoint, peer: server } : undefined;
 }
 
 /** Address of its own end, empty when it has none. */

@@ -70,7 +70,7 @@ function announceAndConnect(attempt: Attempt): number {
     if (unmet !== undefined) showStatus(seat.socket, strangerThere(unmet));
     return attempt.plain();
   }
-  const announcement = intent && new Announcement(context.stack, handle, intent);
+  const announcement = intent && new Announcement(context.stack, handle, intent, server);
   const scope = new AsyncResource("SMCCONNECT");
   request.oncomplete = (status, _handle, _request, readable, writable) => {
     const complete = (final: number, result: unknown): void =>

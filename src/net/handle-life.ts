@@ -161,9 +161,10 @@ export function defineHandleLife(engine: EngineBinding, host: ConnectionHost): n
       return this.tcp.getpeername(out);
     }
 
+    /** Nothing waits in a ring to be sent with more, and the clcSocket has nothing to send. */
     setNoDelay(on: boolean): number {
       if (on) host.counters.nodelay++;
-      return this.tcp.setNoDelay(on);
+      return 0;
     }
 
     setKeepAlive(on: boolean, delay: number): number {

@@ -9,6 +9,7 @@ import type { FallbackReason } from "../clc/fallback.js";
 import type { SmcOptions } from "../config.js";
 import { SmcError } from "../errors.js";
 import type { Claimants } from "../rendezvous/acceptor.js";
+import type { Endpoint } from "../rendezvous/address.js";
 import type { Wildcard } from "../rendezvous/host.js";
 import { channels, debug } from "../trace.js";
 import { DIAGNOSIS } from "../wire/clc-diagnosis.js";
@@ -105,6 +106,8 @@ class Listener {
   readonly #accept: NonNullable<TcpHandle["onconnection"]>;
   /** Shows the status of a socket the moment its handle gets it: before `connection` is emitted. One for all handles. */
   readonly #atBirth: PropertyDescriptor;
+  /** Own end of every connection, where it is the same for all. */
+  #own: Endpoint | undefined;
   /** What carries the socket that is being born. */
   #carrier: Carrier;
   /** Handshakes and waits under way, each with the way to end it. */
@@ -166,7 +169,9 @@ class Listener {
     if (this.#handle.getsockname(own) !== 0 || own.address === undefined || own.port === undefined) return undefined;
     const wildcard: Wildcard =
       own.address === "0.0.0.0" ? "any4" : own.address === "::" ? (ipv6Only ? "any6" : "dual") : "none";
-    return this.#context.stack.rendezvous.listen({ address: own.address, port: own.port }, wildcard);
+    const { address, port } = own;
+    if (wildcard === "none") this.#own = { address, port };
+    return this.#context.stack.rendezvous.listen({ address, port }, wildcard);
   }
 
   /** Hands a connection to `net`, and its socket the status. */
@@ -183,7 +188,7 @@ class Listener {
       this.#accept.call(this.#handle, error, client);
       return;
     }
-    const ends = endpointsOf(client);
+    const ends = endpointsOf(client, this.#own);
     const full = server.maxConnections > 0 && server._connections >= server.maxConnections;
     if (ends === undefined || full) {
       this.#plain(client, this.#context.noPeer);

@@ -29,23 +29,23 @@ export interface SmcStatus {
 
 const hex = (value: bigint | number, digits: number): string => value.toString(16).padStart(digits, "0");
 
-export function smcdStatus(connection: Connection): SmcStatus {
-  const { info } = connection;
+export function smcdStatus({ terms, nocopy, state }: Connection): SmcStatus {
+  const { group } = terms;
   return {
     mode: "SMCD",
-    device: info.device,
-    nocopy: info.nocopy,
-    version: info.version,
-    role: info.role,
-    state: connection.state,
-    sndbufSize: info.sndbufSize,
-    rcvbufSize: info.rcvbufSize,
-    peerBufSize: info.peerBufSize,
-    gid: hex(info.gid, 16),
-    peerGid: hex(info.peerGid, 16),
-    token: hex(info.token, 16),
-    peerToken: hex(info.peerToken, 16),
-    linkGroup: hex(info.linkGroup, 8),
+    device: group.device,
+    nocopy,
+    version: group.version,
+    role: terms.role,
+    state,
+    sndbufSize: terms.sndbufSize,
+    rcvbufSize: terms.rcvbufSize,
+    peerBufSize: terms.peerBufSize,
+    gid: hex(terms.gid, 16),
+    peerGid: hex(group.peerGid, 16),
+    token: hex(terms.token, 16),
+    peerToken: hex(terms.peerToken, 16),
+    linkGroup: hex(group.id, 8),
   };
 }
 

@@ -252,6 +252,9 @@ function decodeV2(body: Uint8Array, at: number, typev2: Path): ProposalV2 {
   return { ...rest, release: flags.release, seidValid: flags.seidValid === 1, ueids, smcd };
 }
 
+/** The Proposal decoded last: a client says the same on each connection, byte for byte. */
+let last: { readonly message: Uint8Array; readonly proposal: Proposal } | undefined;
+
 /**
  * Value of a Proposal.
  *
@@ -260,6 +263,12 @@ function decodeV2(body: Uint8Array, at: number, typev2: Path): ProposalV2 {
  * Source: §2.2 "length arithmetic" and "other receiver checks".
  */
 export function decodeProposal(message: Uint8Array): Proposal {
+  if (last !== undefined && Buffer.compare(message, last.message) === 0) return last.proposal;
+  last = { message: message.slice(), proposal: decodeAnew(message) };
+  return last.proposal;
+}
+
+function decodeAnew(message: Uint8Array): Proposal {
   const { version } = checkHead(message);
   // Pieces end where the trailer begins.
   const body = message.subarray(0, message.length - CLC_TRAILER_SIZE);

@@ -60,7 +60,16 @@ export function expectPart(message: string, field: string, part: unknown, expect
     throw contradiction(message, field, expected ? "is missing" : "has no place in this message");
 }
 
-const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+/** The pieces of a message follow each other: its view is made once. */
+let viewed = new Uint8Array(0);
+let lastView: DataView = new DataView(viewed.buffer);
+
+function viewOf(bytes: Uint8Array): DataView {
+  if (bytes === viewed) return lastView;
+  lastView = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  viewed = bytes as Uint8Array<ArrayBuffer>;
+  return lastView;
+}
 
 const integer = (bits: number) => (value: number) =>
   Number.isInteger(value) && value >= 0 && value < 2 ** bits ? undefined : `an integer of ${bits} bits`;
