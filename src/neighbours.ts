@@ -29,6 +29,8 @@ const SWEEP_AFTER_MS = 2500;
 const YOUNG_MS = 2000;
 /** How long a found listener is believed without a look: a stale one costs a contact or a claim in vain, ms. */
 const BELIEVED_MS = 5;
+/** How long it is believed that nobody listens, ms: who begins to in that time is reached by TCP once more. */
+const NOBODY_MS = 1;
 /** Sockets looked at in one sweep. */
 const MOST_SWEPT = 1024;
 
@@ -135,14 +137,14 @@ export class Neighbours implements Neighbourhood {
   }
 
   /**
-   * Listeners of other processes. One connect asks twice, before it meets them and after, and many connects to one address
-   * follow each other: who was found is believed for a moment. Who was not is looked for again by the next connect.
+   * Listeners of other processes. One connect asks several times, before it meets them and after, and many connects to one address
+   * follow each other: what was found is believed for a moment.
    */
   #strangers(server: Endpoint): readonly Listener[] {
     const now = performance.now();
     const before = this.#lookedUp;
     const same = before === server || (before?.port === server.port && before.address === server.address);
-    if (same && now < this.#foundUntil && (before === server || this.#found.length > 0)) return this.#found;
+    if (same && now < this.#foundUntil) return this.#found;
     const found: Listener[] = [];
     for (const entry of this.#listeners.find(server)) {
       const stranger = this.#stranger(entry);
@@ -150,7 +152,7 @@ export class Neighbours implements Neighbourhood {
     }
     this.#lookedUp = server;
     this.#found = found;
-    this.#foundUntil = now + BELIEVED_MS;
+    this.#foundUntil = now + (found.length > 0 ? BELIEVED_MS : NOBODY_MS);
     return found;
   }
 
@@ -172,6 +174,10 @@ export class Neighbours implements Neighbourhood {
   #leads(address: string, { name, netns, probe }: Listener): boolean | undefined {
     if (netns === this.#listeners.namespace) return true;
     return probe === 0 ? false : this.#proofs.find(name, address);
+  }
+
+  knows(server: Endpoint): boolean {
+    return this.#strangers(server).length > 0;
   }
 
   listeners(server: Endpoint): readonly Neighbour[] {

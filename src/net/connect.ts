@@ -33,10 +33,18 @@ export interface Attempt {
   plain(): number;
 }
 
-/** Connects; if somebody who speaks SMC listens there, negotiates before `net` hears of it. */
+/** Whether SMC is worth an attempt: nothing speaks against it, and somebody is known to listen there who speaks it. */
+export function worthAttempt(
+  { stack, policy }: NegotiationContext,
+  { negotiateAlways }: SmcOptions,
+  server: Endpoint,
+): boolean {
+  return policy.permits("client", server.address, server.port) && (negotiateAlways || stack.rendezvous.knows(server));
+}
+
+/** Connects, where that is worth an attempt, and negotiates before `net` hears of it. */
 export function connectHandle(attempt: Attempt): number {
   const { handle, seat, request, server, context } = attempt;
-  if (!context.policy.permits("client", server.address, server.port)) return attempt.plain();
   // A process that was never met is met first: an intent has to stand before the SYN goes out.
   const cancel = context.stack.rendezvous.approach(server, () => {
     Reflect.deleteProperty(handle, "close");
@@ -73,6 +81,8 @@ function announceAndConnect(attempt: Attempt): number {
   const announcement = intent && new Announcement(context.stack, handle, intent, server);
   const scope = new AsyncResource("SMCCONNECT");
   request.oncomplete = (status, _handle, _request, readable, writable) => {
+    // The engine's objects outlive the connection by some collections of garbage: what hangs on them does as well.
+    request.oncomplete = oncomplete;
     const complete = (final: number, result: unknown): void =>
       scope.runInAsyncScope(oncomplete, request, final, result, request, readable, writable);
     if (status !== 0 || !seat.waitsFor(handle)) {

@@ -25,6 +25,9 @@ export interface HandleLife extends JsStreamHandle, Pick<ConnectionOwner, "close
   updateRef(): void;
 }
 
+/** For a handle that is closed, so that it keeps nothing else from being collected. */
+const noMore = (): void => {};
+
 /** Builds the class: its base is an internal of the running engine, its connections are those of `host`. */
 export function defineHandleLife(engine: EngineBinding, host: ConnectionHost): new (tcp: TcpHandle) => HandleLife {
   const { JSStream, state, READ_BYTES_OR_ERROR, ref, unref } = engine;
@@ -69,6 +72,7 @@ export function defineHandleLife(engine: EngineBinding, host: ConnectionHost): n
     closed(): void {
       this.#hold(false);
       this.tcp.close();
+      this.tcp.onread = noMore;
     }
 
     clcSocketInfo(): ClcSocketInfo {

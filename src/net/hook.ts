@@ -7,7 +7,7 @@ import { Socket } from "node:net";
 import type { SmcOptions } from "../config.js";
 import { restoreSocket } from "./adapt.js";
 import type { ConnectRequest, EngineBinding, TcpHandle } from "./binding.js";
-import { connectHandle } from "./connect.js";
+import { connectHandle, worthAttempt } from "./connect.js";
 import { noDevice, threadContext } from "./context.js";
 import type { SmcHandle } from "./handle.js";
 import { SocketSeat } from "./seat.js";
@@ -31,9 +31,11 @@ function makeConnectHooks(engine: EngineBinding): PropertyDescriptorMap {
       const context = threadContext().ready();
       if ("reason" in context) return connect();
       const socket = this[engine.owner] as InternalSocket;
+      const options = socket[OPTIONS];
+      const server = { address, port };
+      if (!worthAttempt(context, options, server)) return connect();
       const seat = new SocketSeat(engine, socket, this);
-      const common = { context, seat, handle: this, options: socket[OPTIONS], request };
-      return connectHandle({ ...common, server: { address, port }, connect, plain: connect });
+      return connectHandle({ context, seat, handle: this, options, request, server, connect, plain: connect });
     },
   });
   return { connect: hook("connect"), connect6: hook("connect6") };

@@ -11,7 +11,7 @@
 import { Server, Socket } from "node:net";
 import { restoreSocket } from "../net/adapt.js";
 import { type ConnectRequest, type EngineBinding, engineBinding, TCP_SOCKET, type TcpHandle } from "../net/binding.js";
-import { connectHandle } from "../net/connect.js";
+import { connectHandle, worthAttempt } from "../net/connect.js";
 import { threadContext } from "../net/context.js";
 import { isHookedSocket } from "../net/hook.js";
 import { isWrapped, parentOf, SocketSeat, TlsSeat } from "../net/seat.js";
@@ -36,7 +36,10 @@ function connectPatch(engine: EngineBinding, name: "connect" | "connect6"): Patc
       if ("reason" in context) return connect();
       restoreSocket(socket);
       forgetStatus(socket);
-      const common = { context, options: threadContext().options, request, server: { address, port }, plain: connect };
+      const { options } = threadContext();
+      const server = { address, port };
+      if (!worthAttempt(context, options, server)) return connect();
+      const common = { context, options, request, server, plain: connect };
       if (top === this) {
         const seat = new SocketSeat(engine, socket, this);
         return connectHandle({ ...common, seat, handle: this, connect });

@@ -42,6 +42,11 @@ export class ArenaRendezvous {
     };
   }
 
+  /** As RendezvousClient.knows. */
+  knows(server: Endpoint): boolean {
+    return this.#client.knows(server);
+  }
+
   /** Makes ready for intend(): meets who listens there in other processes. As Neighbourhood.approach. */
   approach(server: Endpoint, done: () => void): (() => void) | undefined {
     return this.#host.neighbourhood?.approach(server, done);

@@ -53,6 +53,13 @@ export class RendezvousClient {
     this.#desk = host.abi.stackDesk(host.stack);
   }
 
+  /** Whether somebody listens there who speaks SMC, met or not: most connects end with this question. */
+  knows(server: Endpoint): boolean {
+    const { abi, stack, key, neighbourhood } = this.#host;
+    writeAddress(server.address, key, 16);
+    return abi.listenerFind(stack, server.port, 0) >= 0 || (neighbourhood?.knows(server) ?? false);
+  }
+
   /** Announces a connection to `server`; undefined when nobody that we know listens there: plain TCP. */
   intend(server: Endpoint): Intent | undefined {
     const acceptors = this.#acceptors(server);

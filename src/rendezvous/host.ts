@@ -33,6 +33,8 @@ export interface Neighbour {
 export interface Neighbourhood {
   /** Enters a listener for other processes to see; the function that takes it out again. */
   listen(server: Endpoint, wildcard: Wildcard): () => void;
+  /** Whether somebody listens there, met or not. A no is believed for a moment. */
+  knows(server: Endpoint): boolean;
   /** Stacks that listen there and were met. */
   listeners(server: Endpoint): readonly Neighbour[];
   /**

@@ -28,6 +28,10 @@ class Street implements Neighbourhood {
     return () => void this.listening.pop();
   }
 
+  knows(): boolean {
+    return this.serving.length > 0;
+  }
+
   listeners(): readonly Neighbour[] {
     return this.serving;
   }
@@ -244,6 +248,23 @@ test("a listener is entered for other processes too, and leaves both registries"
   leave();
   assert.equal(server.street.listening, []);
   assert.is(here.rendezvous.intend(SERVICE), undefined);
+});
+
+test("who listens in this process or in another is known, whoever listens elsewhere is not", () => {
+  const { client, server, here } = scene();
+  const elsewhere = { ...SERVICE, port: SERVICE.port + 1 };
+  const known = (): boolean[] => [
+    here.rendezvous.knows(SERVICE),
+    here.rendezvous.knows(elsewhere),
+    client.party.rendezvous.knows(elsewhere),
+  ];
+  assert.equal(known(), [false, false, client.street.serving.length > 0]);
+  const leave = server.party.rendezvous.listen(SERVICE, "none");
+  assert.equal(known().slice(0, 2), [true, false]);
+  leave();
+  assert.equal(known().slice(0, 2), [false, false]);
+  client.street.serving.length = 0;
+  assert.not(client.party.rendezvous.knows(elsewhere), "nobody of another process");
 });
 
 test("strangers are approached by way of the neighbourhood; without one there is nobody to meet", () => {
