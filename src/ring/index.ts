@@ -22,8 +22,8 @@ export const END = -1;
 /** Looks at the cursors in a microsecond, where a look costs 5 ns. */
 const TURNS_PER_US = 200;
 
-/** Looks before `wait` goes to sleep, about 20 µs. */
-const SPIN_TURNS = 20 * TURNS_PER_US;
+/** How long `wait` spins before it sleeps: about what a wake-up costs, by another thread and by another process. */
+const SPIN_US = { thread: 20, process: 100 };
 
 /** Looks between two readings of the clock where a thread may only spin. */
 const SPIN_BATCH = 256;
@@ -37,7 +37,7 @@ const WANTED = {
 } as const;
 
 export interface RingOptions {
-  /** Microseconds `wait` spins before it sleeps; a main thread only spins for a thread of its process. Default about 20; 0 on one CPU or with `busyPoll` 0. */
+  /** Microseconds `wait` spins before it sleeps; a main thread only spins for a thread of its process. Default about 20, between processes 100; 0 on one CPU or with `busyPoll` 0. */
   readonly spinUs?: number;
 }
 
@@ -90,9 +90,8 @@ class Ring {
     const at = (offset: number): number => abi.connPeek(this.#conn, offset) >>> 0;
     this.#sending = new RingWindow(stack, at(CONN_SND), at(CONN_SND_SIZE));
     this.#receiving = new RingWindow(stack, at(CONN_LOCAL_RING), at(CONN_LOCAL_SIZE));
-    const { spinUs } = options;
-    if (spinUs === undefined) this.#spinTurns = stack.maySpin ? SPIN_TURNS : 0;
-    else this.#spinTurns = Math.ceil(spinUs * TURNS_PER_US);
+    const usual = stack.maySpin ? SPIN_US[connection.place.peer.remote ? "process" : "thread"] : 0;
+    this.#spinTurns = Math.ceil((options.spinUs ?? usual) * TURNS_PER_US);
   }
 
   /** The socket underneath; its own reads and writes are taken. */
