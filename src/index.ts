@@ -12,7 +12,7 @@ import { Counters } from "./diag/counters.js";
 import type { DeviceRecord, SocketRecord } from "./diag/records.js";
 import { deviceRecords, socketRecords } from "./diag/snapshot.js";
 import { threadContext } from "./net/context.js";
-import { hookHandles, hookSocket } from "./net/hook.js";
+import { HookedSocket } from "./net/hook.js";
 import { hookServer, isHooked } from "./net/server.js";
 import type { SmcStatus } from "./net/status.js";
 import type { PolicyHook } from "./policy.js";
@@ -40,14 +40,11 @@ function merged(overrides: Partial<SmcOptions> | undefined): SmcOptions {
 }
 
 /** A net.Socket that negotiates SMC when it connects. */
-export class Socket extends net.Socket {
+export class Socket extends HookedSocket {
   constructor(options?: net.SocketConstructorOpts & WithSmcOptions) {
-    super(options);
-    hookSocket(this, merged(options?.smc));
+    super(options, merged(options?.smc));
   }
 }
-
-hookHandles(Socket.prototype);
 
 /** A net.Server that accepts SMC. */
 export class Server extends net.Server {

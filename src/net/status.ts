@@ -2,6 +2,7 @@
  * `socket.smc`: what carries a socket, and why.
  */
 
+import { Socket } from "node:net";
 import type { FallbackReason } from "../clc/fallback.js";
 import { Connection } from "../conn/connection.js";
 
@@ -54,15 +55,38 @@ export type Carrier = Connection | FallbackReason;
 
 const CARRIER = Symbol("smcnet.carrier");
 
+const statusOf = (carrier: Carrier): SmcStatus =>
+  carrier instanceof Connection ? smcdStatus(carrier) : { mode: "TCP", fallback: carrier };
+
 /** One accessor for all sockets: one of each socket's own would give it a shape of its own as well. */
 const STATUS = {
   configurable: true,
   enumerable: false,
   get(this: { [CARRIER]: Carrier }): SmcStatus {
-    const carrier = this[CARRIER];
-    return carrier instanceof Connection ? smcdStatus(carrier) : { mode: "TCP", fallback: carrier };
+    return statusOf(this[CARRIER]);
   },
 };
+
+/** A class of sockets that have room for their status, so that nothing is added to one. */
+export class StatusSocket extends Socket {
+  #carrier: Carrier | undefined;
+
+  /** Whether `socket` is one of them: then it shows this. */
+  static show(socket: object, carrier: Carrier): boolean {
+    if (!(#carrier in socket)) return false;
+    socket.#carrier = carrier;
+    return true;
+  }
+
+  static {
+    Object.defineProperty(StatusSocket.prototype, "smc", {
+      configurable: true,
+      get(this: StatusSocket): SmcStatus | undefined {
+        return #carrier in this && this.#carrier !== undefined ? statusOf(this.#carrier) : undefined;
+      },
+    });
+  }
+}
 
 /** The status of a socket that carries none: TCP, for the reason given; undefined for what is no TCP socket. */
 export function defaultStatus(
@@ -85,6 +109,7 @@ export function defaultStatus(
  * are not enumerable: the socket prints and clones as before.
  */
 export function showStatus(socket: object, carrier: Carrier): void {
+  if (StatusSocket.show(socket, carrier)) return;
   if (Object.hasOwn(socket, CARRIER)) {
     (socket as { [CARRIER]: Carrier })[CARRIER] = carrier;
     return;

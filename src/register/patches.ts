@@ -13,7 +13,7 @@ import { restoreSocket } from "../net/adapt.js";
 import { type ConnectRequest, type EngineBinding, engineBinding, TCP_SOCKET, type TcpHandle } from "../net/binding.js";
 import { connectHandle, worthAttempt } from "../net/connect.js";
 import { threadContext } from "../net/context.js";
-import { isHookedSocket } from "../net/hook.js";
+import { HookedSocket } from "../net/hook.js";
 import { isWrapped, parentOf, SocketSeat, TlsSeat } from "../net/seat.js";
 import { hookListening, isHooked } from "../net/server.js";
 import { defaultStatus, forgetStatus, type SmcStatus } from "../net/status.js";
@@ -29,7 +29,7 @@ function connectPatch(engine: EngineBinding, name: "connect" | "connect6"): Patc
     function (this: TcpHandle, request: ConnectRequest, address: string, port: number): number {
       const connect = (): number => original.call(this, request, address, port);
       const socket = this[owner];
-      if (!(socket instanceof Socket) || isHookedSocket(socket)) return connect();
+      if (!(socket instanceof Socket) || HookedSocket.hooks(socket)) return connect();
       const top = (socket as InternalSocket)._handle;
       if (top === null || isWrapped(top)) return connect();
       const context = threadContext().ready();
