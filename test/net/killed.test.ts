@@ -29,6 +29,8 @@ const run = testUnless(shmMissing(), test);
 /** `count` calls over plain TCP: what was heard is what was said and not a byte more. */
 const plain = (carrier: string, says: string, count: number): Call[] =>
   Array.from({ length: count }, (_, i) => ({ carrier, heard: `${says} ${i}` }));
+/** Without the reason: for a moment there is an entry of the dead, and it is told that nobody answers there. */
+const outcomes = (calls: readonly Call[]): Call[] => calls.map(({ carrier, heard }) => ({ carrier, heard }));
 const sorted = (calls: readonly Call[]): Call[] => [...calls].sort((a, b) => (a.heard < b.heard ? -1 : 1));
 
 run("a plain server that has taken over the port of a killed one never gets a byte of CLC", async ({ guests }) => {
@@ -46,10 +48,10 @@ run("a plain server that has taken over the port of a killed one never gets a by
 
   await heir.ask("taken", 0);
   const answered = await client.ask("killAndCalls", dying.pid, "smcnet", callee, "at once", COUNT);
-  assert.equal(answered, Array<Call>(COUNT).fill({ carrier: "TCP", heard: "the heir" }));
+  assert.equal(outcomes(answered), Array<Call>(COUNT).fill({ carrier: "TCP", heard: "the heir" }));
   assert.equal(sorted(await heir.ask("taken", COUNT)), plain("net", "at once", COUNT));
   assert.equal(
-    await client.ask("calls", "smcnet", callee, "later", COUNT),
+    outcomes(await client.ask("calls", "smcnet", callee, "later", COUNT)),
     Array<Call>(COUNT).fill({ carrier: "TCP", heard: "the heir" }),
   );
   assert.equal(sorted(await heir.ask("taken", COUNT)), plain("net", "later", COUNT));
