@@ -98,6 +98,8 @@ export function attach<S extends net.Server>(server: S, options?: Partial<SmcOpt
   return server;
 }
 
+/** From Node 24.21 on: an address that is taken before it is known what for. Undefined before. */
+export const { BoundSocket } = net as unknown as { readonly BoundSocket?: unknown };
 export const { getDefaultAutoSelectFamily, setDefaultAutoSelectFamily } = net;
 export const { getDefaultAutoSelectFamilyAttemptTimeout, setDefaultAutoSelectFamilyAttemptTimeout } = net;
 

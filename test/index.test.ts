@@ -9,6 +9,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import * as smc from "../src/index.js";
 import { checkNothingLeft } from "./net/stage.js";
+import { testUnless } from "./support/missing.js";
 import { closed } from "./support/pair.js";
 import { happens } from "./support/watchdog.js";
 
@@ -96,6 +97,25 @@ test("every form of connect: options, port, port and host, by function and by me
   assert.is(called, 4);
   await shut(server);
 });
+
+const { BoundSocket } = smc as unknown as {
+  BoundSocket?: new (options: { host: string }) => { address(): AddressInfo };
+};
+testUnless(BoundSocket === undefined ? "this Node has no net.BoundSocket" : undefined, test)(
+  "a socket that was bound before negotiates as any other, from the address that it has",
+  async () => {
+    const server = await greeting(0, "127.0.0.1");
+    const bound = new BoundSocket!({ host: "127.0.0.1" });
+    const { port } = bound.address();
+    const socket = new smc.Socket({ handle: bound } as unknown as net.SocketConstructorOpts);
+    socket.connect((server.address() as AddressInfo).port, "127.0.0.1");
+    await happens(socket, "connect");
+    assert.is(socket.localPort, port);
+    assert.is(await heard(socket), "hello");
+    assert.is(socket.smc?.mode, "SMCD");
+    await shut(server);
+  },
+);
 
 test("a socket that has closed is used again, whatever carried it before", async () => {
   const [ours, plain] = [await greeting(0, "127.0.0.1"), net.createServer((socket) => socket.end("hello"))];

@@ -64,6 +64,9 @@ export class HookedSocket extends StatusSocket {
     }
     showStatus(this, ready.noPeer);
     this.#options = smc;
+    // One that was bound before, and is connected later (net.BoundSocket).
+    const { _handle: bound } = this as unknown as InternalSocket;
+    if (bound) hookHandle(this as unknown as InternalSocket, bound);
   }
 
   /** Whether the connects of a socket are hooked; then they have options. */
