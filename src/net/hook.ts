@@ -1,7 +1,7 @@
 /**
  * Sockets of the explicit API: sees to it that every TCP handle such a socket connects goes through a negotiation.
  *
- * Owns the accessor by which a class of sockets learns of its handles; nothing global, and nothing on a socket but its options.
+ * Owns the accessor by which a class of sockets learns of its handles; nothing global, and nothing on a socket.
  */
 import { Socket, type SocketConstructorOpts } from "node:net";
 import type { SmcOptions } from "../config.js";
