@@ -123,6 +123,7 @@ function load(): Loaded {
   try {
     const native = loadNative();
     loaded = { libc: makeLibc(native), native };
+    lookUpAll(native);
   } catch (error) {
     loaded = { reason: `koffi: ${(error as Error).message.split("\n")[0]}` };
   }
@@ -141,13 +142,32 @@ function native(): Native {
   return result.native;
 }
 
+/** What the files of this folder have declared. */
+const declared: string[] = [];
+
 /**
- * A function of libc, for the files of this folder: looked up at its first call, and once a thread however many ask.
+ * Looks everything up that was declared. A thread that is terminated in the middle of a look-up takes the whole process with it:
+ * koffi throws where nothing can be thrown any more. So there is one moment for all of them, when the thread begins with SMC,
+ * and none at a first call in whatever comes later. What libc does not have is found missing by its call.
+ */
+function lookUpAll({ bind }: Native): void {
+  for (const declaration of declared) {
+    try {
+      bind(declaration);
+    } catch {
+      // As the docstring says.
+    }
+  }
+}
+
+/**
+ * A function of libc, for the files of this folder: looked up when libc is loaded, and once a thread however many ask.
  *
  * Takes:   its C declaration, in koffi's words; `Call` says the same in TypeScript and is not checked against it.
  * Errors:  the first call throws an SmcError where there is no libc or libc has no such function.
  */
 export function libcFunction<Call extends (...args: never[]) => unknown>(declaration: string): Call {
+  declared.push(declaration);
   let bound: ForeignFunction | undefined;
   const call = (...args: unknown[]): unknown => {
     bound ??= lookUp(declaration);
