@@ -10,7 +10,7 @@ import * as assert from "uvu/assert";
 import * as smc from "../src/index.js";
 import { checkNothingLeft } from "./net/stage.js";
 import { testUnless } from "./support/missing.js";
-import { closed } from "./support/pair.js";
+import { closed, shut } from "./support/pair.js";
 import { happens } from "./support/watchdog.js";
 
 const test = suite("the shape of net");
@@ -66,12 +66,6 @@ async function heard(socket: Socket): Promise<string> {
   await happens(socket, "end");
   await closed(socket);
   return text;
-}
-
-async function shut(server: net.Server): Promise<void> {
-  const closing = happens(server, "close");
-  server.close();
-  await closing;
 }
 
 test("every form of connect: options, port, port and host, by function and by method, with and without a callback", async () => {

@@ -164,7 +164,7 @@ function lookUpAll({ bind }: Native): void {
  * A function of libc, for the files of this folder: looked up when libc is loaded, and once a thread however many ask.
  *
  * Takes:   its C declaration, in koffi's words; `Call` says the same in TypeScript and is not checked against it.
- * Errors:  the first call throws an SmcError where there is no libc or libc has no such function.
+ * Errors:  a call throws an SmcError where there is no libc or libc has no such function.
  */
 export function libcFunction<Call extends (...args: never[]) => unknown>(declaration: string): Call {
   declared.push(declaration);

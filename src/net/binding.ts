@@ -164,7 +164,7 @@ export function endpointsOf(handle: TcpHandle, own?: Endpoint): { local: Endpoin
 /** The unspecified address, in any notation: who dials it is connected to another one. */
 const UNSPECIFIED = /^(::ffff:)?[0:.]*$/i;
 
-/** Both ends of a handle that connects to `server`; undefined while it has no end of its own. */
+/** Both ends of a handle that connects to `server`, from the moment its connect has returned; undefined where that failed. */
 export function endpointsTo(server: Endpoint, handle: TcpHandle): { local: Endpoint; peer: Endpoint } | undefined {
   if (UNSPECIFIED.test(server.address)) return endpointsOf(handle);
   const local: AddressOut = {};

@@ -21,7 +21,7 @@ const nobody = (): void => undefined;
 /** From now on http takes its bytes from the socket's `data`, whether its parser is on the handle already or comes yet. */
 export function keepParserOff(socket: Socket): void {
   const { parser, _handle: handle } = socket as unknown as ParsedSocket;
-  // Http takes its parser off by itself, and for good, as soon as somebody else wants the data; then it gets them beside him.
+  // Http takes its parser off by itself, and for good, as soon as somebody else wants the data; then it gets them from the socket, as everybody.
   if (parser?._consumed) socket.on("data", nobody).off("data", nobody);
   if (handle !== null) Object.defineProperty(handle, "_consumed", CONSUMED);
 }

@@ -61,4 +61,24 @@ test("bytes go to whoever reads when they come", async ({ clcSocket, peer }) => 
   assert.is(await reads(clcSocket, 0), 0);
 });
 
+test("a message is one write", async ({ clcSocket, handle, peer }) => {
+  let writes = 0;
+  const { writeBuffer } = handle;
+  handle.writeBuffer = function (this: TcpHandle, ...args) {
+    writes++;
+    return writeBuffer.apply(this, args);
+  };
+  const message = Buffer.alloc(652, 0x5a);
+  const arrived = new Promise<Buffer>((resolve) => {
+    let got = Buffer.alloc(0);
+    peer.on("data", (chunk: Buffer) => {
+      got = Buffer.concat([got, chunk]);
+      if (got.length >= message.length) resolve(got);
+    });
+  });
+  assert.is(clcSocket.send(message), 0);
+  assert.equal(await within(arrived, "the message to arrive"), message);
+  assert.is(writes, 1);
+});
+
 test.run();

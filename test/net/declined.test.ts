@@ -7,7 +7,7 @@ import type { AddressInfo, Server, Socket } from "node:net";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import * as smc from "../../src/index.js";
-import { closed } from "../support/pair.js";
+import { closed, shut } from "../support/pair.js";
 import { prngFor } from "../support/prng.js";
 import { Verifier } from "../support/sequence.js";
 import { happens, until } from "../support/watchdog.js";
@@ -44,12 +44,6 @@ async function serve(options: SmcOption, listener: (socket: Socket) => void): Pr
 
 const dial = (port: number, options: SmcOption, more: object = {}): Socket =>
   smc.connect({ port, host: "127.0.0.1", allowHalfOpen: true, ...more, smc: { ...PATIENCE, ...options } });
-
-async function shut(server: Server): Promise<void> {
-  const closing = happens(server, "close");
-  server.close();
-  await closing;
-}
 
 const hashOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 

@@ -5,13 +5,13 @@
  * SMC_TEST_TERMINATE sets how many Workers are terminated per transport; 10 by default.
  */
 import { spawn } from "node:child_process";
-import type { Server, Socket } from "node:net";
+import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import * as smc from "../../src/index.js";
-import { listen } from "../support/pair.js";
+import { listen, shut } from "../support/pair.js";
 import { prngFor } from "../support/prng.js";
 import { Verifier } from "../support/sequence.js";
 import { checkCarrier, TRANSPORTS, type Transport, transport } from "../support/transports.js";
@@ -45,12 +45,6 @@ async function runChild(...args: string[]): Promise<{ stdout: string; code: unkn
   } finally {
     child.kill("SIGKILL");
   }
-}
-
-async function shut(server: Server): Promise<void> {
-  const closing = happens(server, "close");
-  server.close();
-  await closing;
 }
 
 const test = suite("ending");

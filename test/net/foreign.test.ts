@@ -3,11 +3,11 @@
  *
  * One body for both directions: a node:net client at an smcnet server, an smcnet client at a node:net server, and SMC itself.
  */
-import type { AddressInfo, Server, Socket } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import * as smc from "../../src/index.js";
-import { closed, connectPair, dial, listen } from "../support/pair.js";
+import { closed, connectPair, dial, listen, shut } from "../support/pair.js";
 import { TRANSPORTS, transport } from "../support/transports.js";
 import { happens, within } from "../support/watchdog.js";
 import { journal, readAll } from "./scenario.js";
@@ -35,12 +35,6 @@ let pagesBefore = 0;
 test.before(() => {
   pagesBefore = smc.poolFreePages();
 });
-
-async function shut(server: Server): Promise<void> {
-  const closing = happens(server, "close");
-  server.close();
-  await closing;
-}
 
 /** Sends `bytes` from one socket to the other, each byte alone: the next one only when the last one has arrived. */
 async function byteByByte(from: Socket, to: Socket, bytes: Buffer): Promise<void> {

@@ -8,6 +8,7 @@ import type { Duplex } from "node:stream";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import * as smc from "../../src/index.js";
+import { shut } from "../support/pair.js";
 import { prngFor } from "../support/prng.js";
 import { happens, within } from "../support/watchdog.js";
 import { checkNothingLeft } from "./stage.js";
@@ -68,12 +69,6 @@ async function listening(server: Server): Promise<number> {
   server.listen(0, "127.0.0.1");
   await happens(server, "listening");
   return (server.address() as AddressInfo).port;
-}
-
-async function shut(server: Server): Promise<void> {
-  const closing = happens(server, "close");
-  server.close();
-  await closing;
 }
 
 test("keep-alive clients over SMC and plain ones share an attached http server", async () => {

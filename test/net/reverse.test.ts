@@ -4,13 +4,13 @@
  */
 import { createHash } from "node:crypto";
 import http from "node:http";
-import type { Server, Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import * as smc from "../../src/index.js";
 import { shmMissing, testUnless } from "../support/missing.js";
-import { closed, dial, listen } from "../support/pair.js";
+import { closed, dial, listen, shut } from "../support/pair.js";
 import { prngFor } from "../support/prng.js";
 import { type ServeOptions, transport } from "../support/transports.js";
 import { happens, within } from "../support/watchdog.js";
@@ -84,12 +84,6 @@ let pagesBefore = 0;
 test.before(() => {
   pagesBefore = smc.poolFreePages();
 });
-
-async function shut(server: Server): Promise<void> {
-  const closing = happens(server, "close");
-  server.close();
-  await closing;
-}
 
 for (const [name, { carrier, server: options, mode, natively }] of Object.entries(OUTCOMES))
   for (const [moment, native] of Object.entries(natively))

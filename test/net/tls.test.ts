@@ -12,7 +12,7 @@ import tls from "node:tls";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import * as smc from "../../src/index.js";
-import { closed } from "../support/pair.js";
+import { closed, shut } from "../support/pair.js";
 import { prngFor } from "../support/prng.js";
 import { happens, within } from "../support/watchdog.js";
 import { readAll } from "./scenario.js";
@@ -46,12 +46,6 @@ async function attached<S extends Server>(server: S): Promise<{ server: S; port:
   server.listen(0, "127.0.0.1");
   await happens(server, "listening");
   return { server, port: (server.address() as AddressInfo).port, modes };
-}
-
-async function shut(server: Server): Promise<void> {
-  const closing = happens(server, "close");
-  server.close();
-  await closing;
 }
 
 /** Who connects, by what carries the connection then. */

@@ -45,6 +45,13 @@ export async function closed(socket: Socket): Promise<void> {
   await new Promise<void>((resolve) => socket.once("close", () => resolve()));
 }
 
+/** Resolves when a server, whose connections have ended or are about to, is closed. */
+export async function shut(server: Server): Promise<void> {
+  const closing = happens(server, "close");
+  server.close();
+  await closing;
+}
+
 /** Both ends connected; each is carried by what the transport promises. */
 export async function connectPair(
   transport: Transport,
